@@ -1,0 +1,1 @@
+//! Makes a damaged data directory usable again, saying what that costs.

@@ -1,0 +1,1 @@
+//! Looks at a data directory without changing it.
