@@ -1,0 +1,1 @@
+//! Who connects: tokens, their keys, and what revokes them.

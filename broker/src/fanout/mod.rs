@@ -1,0 +1,1 @@
+//! Fan-out: what was applied goes to the sessions that may see it.

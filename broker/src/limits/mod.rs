@@ -1,0 +1,1 @@
+//! Rate limits: token buckets per user, connection, channel and address.

@@ -1,0 +1,1 @@
+//! Wires all services together and runs them until shutdown.

@@ -1,0 +1,1 @@
+//! Presence and typing: never durable, owned by the node of the session.

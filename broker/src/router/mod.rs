@@ -1,0 +1,1 @@
+//! From a request to a committed command, or to an answer from local state.

@@ -1,0 +1,1 @@
+//! Sessions: one for each authenticated connection, the same for every gateway.

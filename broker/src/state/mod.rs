@@ -1,0 +1,1 @@
+//! The state machines of the core over the storage of this node.
