@@ -1,1 +1,36 @@
 //! The directory's state machine.
+//!
+//! Holds users, departments, projects, channels with their members and roles,
+//! revocations, and the durable queue of what the channels' logs must show.
+//! Driven by the directory group's log through [`apply`]; read by every node
+//! through [`DirectoryView`]. Not here: who may do what ([`crate::rights`]), and
+//! what stands in a channel's log ([`crate::channel`]).
+
+mod change;
+mod command;
+mod keys;
+mod placement;
+mod record;
+mod reply;
+mod view;
+
+pub use change::{ChannelChange, ChannelChangeKind, MembersDelta, StoredProperties};
+pub use command::{Command, CommandKind, CreateGroup, Provision};
+pub use placement::{SHARDS_MAX, shard_of};
+pub use record::{
+    ProjectSides, StoredChannel, StoredDepartment, StoredMember, StoredProject, StoredUser,
+    UserSource,
+};
+pub use reply::{Property, Refusal, RefusalReason, Reply, ReplyKind};
+pub use view::DirectoryView;
+
+/// Longest token id (`jti`) that can be revoked, in bytes. A door refuses
+/// tokens with a longer one, so that every token can be.
+pub const TOKEN_ID_BYTES_MAX: usize = 256;
+
+/// Most departments that a token may name.
+pub const CLAIMED_DEPARTMENTS_MAX: usize = 32;
+
+/// Most changes that may wait for one shard, about 20 MB of state; a command
+/// that would add to a longer queue is refused.
+pub const PENDING_CHANGES_MAX: u64 = 100_000;
