@@ -1,1 +1,4 @@
-//! Sessions: one for each authenticated connection, the same for every gateway.
+//! Sessions: what a connected user may ask, and what it is told.
+
+pub mod outbox;
+pub mod registry;
