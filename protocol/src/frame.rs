@@ -56,7 +56,8 @@ impl Frame {
             return Ok(None);
         };
         if buffer.len() < LENGTH_BYTES + len {
-            buffer.reserve(LENGTH_BYTES + len - buffer.len());
+            // Nothing is reserved: four bytes that promise a large frame must
+            // not cost its memory before the frame comes.
             return Ok(None);
         }
         buffer.advance(LENGTH_BYTES);
