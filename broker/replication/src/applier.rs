@@ -18,7 +18,6 @@ use openraft::type_config::alias::SnapshotOf;
 
 use crate::checkpointer::CheckpointPressure;
 use crate::codec::{decode_marker, encode_marker, entry_size};
-use crate::log_store::LogStore;
 use crate::progress::Progress;
 use crate::raft_types::{
     Entry, LogId, Payload, RaftTypes, Replies, SnapshotMeta, StoredMembership,
@@ -34,7 +33,6 @@ const SLOW_APPLY: Duration = Duration::from_millis(3);
 
 pub(crate) struct Applier {
     machine: Arc<dyn StateMachine>,
-    log: LogStore,
     applied: Option<LogId>,
     membership: StoredMembership,
     progress: Arc<Progress>,
@@ -81,14 +79,12 @@ impl Applier {
     /// An applied marker that this build cannot read.
     pub(crate) fn new(
         machine: Arc<dyn StateMachine>,
-        log: LogStore,
         progress: Arc<Progress>,
         pressure: Arc<CheckpointPressure>,
         commands_max: usize,
     ) -> io::Result<Self> {
         let mut applier = Self {
             machine,
-            log,
             applied: None,
             membership: StoredMembership::default(),
             progress,
@@ -115,7 +111,6 @@ impl Applier {
         let Some(last) = chunk.last else {
             return Ok(());
         };
-        self.log.flushed(last.index).await?;
         if let Some(membership) = chunk.membership {
             self.membership = membership;
         }

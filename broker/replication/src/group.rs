@@ -95,7 +95,6 @@ impl<A: Admission> Group<A> {
         let log = LogStore::open(log, group, config.read_bytes_max).map_err(recovery)?;
         let applier = Applier::new(
             machine,
-            log.clone(),
             progress.clone(),
             pressure.clone(),
             config.apply_commands_max,

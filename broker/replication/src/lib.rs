@@ -26,6 +26,8 @@ mod recent;
 mod snapshot;
 mod state_machine;
 mod status;
+#[cfg(test)]
+mod store_suite;
 
 pub use admission::Admission;
 pub use confab_storage::GroupId;

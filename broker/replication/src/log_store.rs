@@ -46,15 +46,10 @@ struct Shared {
     progress: watch::Sender<Progress>,
 }
 
-/// What was given to the log, and what of it is durable.
-///
-/// Invariant: `flushed_next <= appended_next`.
+/// What was given to the log, and how much of it is not durable yet.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
-    /// Counts truncations: completions from before one say nothing about the entries after it.
-    generation: u64,
     appended_next: u64,
-    flushed_next: u64,
     unflushed_bytes: usize,
     /// The log has failed: nothing is flushed any more.
     failed: bool,
@@ -69,7 +64,6 @@ impl LogStore {
         let next = state.last_index.map_or(0, |last| last + 1);
         let progress = Progress {
             appended_next: next,
-            flushed_next: next,
             ..Progress::default()
         };
         let shared = Shared {
@@ -85,28 +79,9 @@ impl LogStore {
         })
     }
 
-    /// Returns once no entry up to `index` waits for the disk any more.
-    ///
-    /// The state must never be ahead of the log on disk: a follower learns that
-    /// an entry is committed before its own disk has it, and after a power cut
-    /// a state ahead of its log cannot be told from a log that lost entries.
-    ///
-    /// # Errors
-    /// When the log has failed.
-    pub(crate) async fn flushed(&self, index: u64) -> io::Result<()> {
-        self.wait(|progress| {
-            index < progress.flushed_next || progress.flushed_next == progress.appended_next
-        })
-        .await
-    }
-
     async fn room_for_append(&self) -> io::Result<()> {
-        self.wait(|progress| progress.unflushed_bytes < UNFLUSHED_BYTES_MAX)
-            .await
-    }
-
-    async fn wait(&self, reached: impl Fn(&Progress) -> bool) -> io::Result<()> {
-        let reached = |progress: &Progress| progress.failed || reached(progress);
+        let reached =
+            |progress: &Progress| progress.failed || progress.unflushed_bytes < UNFLUSHED_BYTES_MAX;
         let mut progress = *self.shared.progress.borrow();
         if !reached(&progress) {
             let mut changes = self.shared.progress.subscribe();
@@ -262,7 +237,7 @@ impl RaftLogStorage<RaftTypes> for LogStore {
             .save_vote(self.group, encode_vote(*vote), Box::new(done));
         durable
             .await
-            .unwrap_or(Err(LogError::Closed))
+            .map_err(io::Error::other)?
             .map_err(log_error)?;
         *self.shared.vote.lock() = Some(*vote);
         Ok(())
@@ -297,29 +272,23 @@ impl RaftLogStorage<RaftTypes> for LogStore {
                 bytes: encode_entry(&entry),
             })
             .collect();
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        let Some(last) = entries.last() else {
             flushed.io_completed(Ok(()));
             return Ok(());
         };
-        let (first, next) = (first.index, last.index + 1);
+        let next = last.index + 1;
         let bytes = entries.iter().map(|entry| entry.bytes.len()).sum::<usize>();
         self.room_for_append().await?;
         self.shared.recent.lock().append(&entries);
-        let mut generation = 0;
         self.shared.progress.send_modify(|progress| {
-            progress.truncate(first);
             progress.appended_next = next;
             progress.unflushed_bytes += bytes;
-            generation = progress.generation;
         });
         let shared = self.shared.clone();
         let done = move |result: Result<(), LogError>| {
             shared.progress.send_modify(|progress| {
                 progress.unflushed_bytes -= bytes;
                 progress.failed |= result.is_err();
-                if progress.generation == generation && result.is_ok() {
-                    progress.flushed_next = next;
-                }
             });
             flushed.io_completed(result.map_err(log_error));
         };
@@ -331,9 +300,9 @@ impl RaftLogStorage<RaftTypes> for LogStore {
         let last_kept = last_kept.map(|log_id| log_id.index);
         let next = last_kept.map_or(0, |last| last + 1);
         self.shared.recent.lock().truncate(next);
-        self.shared
-            .progress
-            .send_modify(|progress| progress.truncate(next));
+        self.shared.progress.send_modify(|progress| {
+            progress.appended_next = progress.appended_next.min(next);
+        });
         // Whatever is appended later completes after this, so nobody waits here.
         self.log
             .truncate_after(self.group, last_kept, Box::new(|_| {}));
@@ -345,7 +314,6 @@ impl RaftLogStorage<RaftTypes> for LogStore {
         self.shared.recent.lock().purge(next);
         self.shared.progress.send_modify(|progress| {
             progress.appended_next = progress.appended_next.max(next);
-            progress.flushed_next = progress.flushed_next.max(next);
         });
         // The marker has the form that checkpoints give theirs, which may purge the log as well.
         let bytes = encode_marker(last_purged, &StoredMembership::default());
@@ -357,17 +325,6 @@ impl RaftLogStorage<RaftTypes> for LogStore {
             },
         );
         Ok(())
-    }
-}
-
-impl Progress {
-    /// Entries from `next` on are gone.
-    fn truncate(&mut self, next: u64) {
-        if next < self.appended_next {
-            self.generation += 1;
-            self.appended_next = next;
-            self.flushed_next = self.flushed_next.min(next);
-        }
     }
 }
 
