@@ -6,22 +6,43 @@
 //! gathered, writes it as one batch, fsyncs, and runs the completions in order.
 //! A batch is written only after the one before it is durable, so that a power
 //! cut can tear nothing but the very last batch; damage anywhere before it is
-//! then known for what it is, and refused (see `damage`).
+//! then known for what it is, and refused (see `survey`).
 //!
 //! Any I/O error is final: pending and later work is completed with
 //! [`LogError::Failed`], for nobody can say what an fsync that failed has left.
 
+mod catalogue;
+mod engine;
+mod file_format;
+mod files;
+mod group;
+mod open;
+mod queue;
+mod reader;
+mod survey;
+mod writer;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, RwLock};
 
+use self::group::{GroupLog, Located};
+use self::queue::{Change, Operation, Queue};
+use self::reader::ReadRequest;
 use crate::data_dir::{DataDir, DataDirError};
-use crate::failure::{FailureHook, StorageFailure};
+use crate::failure::{FailureHook, StorageFailure, StoragePart};
 use crate::{GroupId, Marker};
+
+/// The most bytes one entry may have.
+pub const ENTRY_BYTES_MAX: usize = 64 << 20;
 
 /// How the log is kept. Start from [`LogConfig::new`].
 #[derive(Clone)]
@@ -120,9 +141,9 @@ pub enum LogError {
         /// The last index that is gone.
         last_purged: u64,
     },
-    /// The log was closed; the node is stopping.
-    #[error("the log is closed")]
-    Closed,
+    /// An entry is larger than [`ENTRY_BYTES_MAX`]; nothing was appended.
+    #[error("a log entry of {0} bytes is more than a log takes")]
+    TooLarge(usize),
 }
 
 /// Why the log did not open. Nothing was changed on disk.
@@ -142,7 +163,7 @@ pub enum LogOpenError {
     },
     /// A log file that should be there is not.
     #[error(
-        "the log file {0} is missing: put it back, or restore the data directory from a backup; `confab verify --repair` goes on without it and says what is lost"
+        "the log file {0} is missing or unreadable: put it back, or restore the data directory from a backup; `confab verify --repair` goes on without it and says what is lost"
     )]
     Missing(PathBuf),
     /// This is not the log that belongs to this data directory.
@@ -206,50 +227,181 @@ impl std::fmt::Display for Lost {
     }
 }
 
-/// A handle on the log; cheap to clone. The log closes with the last one.
+/// A handle on the log; cheap to clone. The log closes with the last one, after
+/// writing all that is queued.
 #[derive(Clone)]
 pub struct Log {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     data_dir: DataDir,
+    shared: Arc<Shared>,
+    queue_bytes_max: usize,
+    /// Taken when the log closes: the reader ends when it is gone.
+    reads: Option<Sender<ReadRequest>>,
+    /// Taken when the log closes: the cleaner ends when it is gone.
+    cleaning: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What handles and threads share.
+struct Shared {
+    groups: RwLock<BTreeMap<GroupId, Arc<RwLock<GroupLog>>>>,
+    queue: Mutex<Queue>,
+    /// Something was queued, or the log closes.
+    work: Condvar,
+    /// The writer has taken something from the queue.
+    room: Condvar,
+    failure: OnceLock<Arc<StorageFailure>>,
+    on_failure: Option<FailureHook>,
+}
+
+impl Shared {
+    fn group(&self, group: GroupId) -> Arc<RwLock<GroupLog>> {
+        if let Some(found) = self.groups.read().get(&group) {
+            return found.clone();
+        }
+        let new = || Arc::new(RwLock::new(GroupLog::new(LogState::default())));
+        self.groups.write().entry(group).or_insert_with(new).clone()
+    }
+
+    fn failure(&self) -> Option<&Arc<StorageFailure>> {
+        self.failure.get()
+    }
+
+    /// Marks the log as dead and says so, once.
+    fn fail(&self, message: &str) -> Arc<StorageFailure> {
+        let mut is_first = false;
+        let failure = self.failure.get_or_init(|| {
+            is_first = true;
+            Arc::new(StorageFailure::new(StoragePart::Log, message))
+        });
+        if is_first {
+            tracing::error!(%failure, "the node must stop");
+            if let Some(on_failure) = &self.on_failure {
+                on_failure(failure);
+            }
+            // Under the lock, so that nobody is just about to wait.
+            drop(self.queue.lock());
+            self.work.notify_all();
+            self.room.notify_all();
+        }
+        failure.clone()
+    }
+
+    /// Completes what waits with the failure.
+    fn refuse_waiting(&self) {
+        let Some(failure) = self.failure() else {
+            return;
+        };
+        let waiting = self.queue.lock().take_all();
+        self.room.notify_all();
+        for done in waiting.into_iter().filter_map(|operation| operation.done) {
+            done(Err(LogError::Failed(failure.clone())));
+        }
+    }
+
+    /// Gives a group's share of the cache back when it has more.
+    fn shrink_tail(&self, group: GroupId, cache_bytes_max: usize) {
+        const SHARE_BYTES_MIN: usize = 64 << 10;
+        let share = cache_bytes_max / self.groups.read().len().max(1);
+        let group = self.group(group);
+        if group.read().tail_bytes() > share.max(SHARE_BYTES_MIN) {
+            group.write().shrink_tail(share);
+        }
+    }
 }
 
 impl Log {
-    /// Opens the log, checking every file of it. Blocks, about a second per GB.
-    ///
-    /// # Errors
-    /// See [`LogOpenError`]. A batch torn by a power cut at the very end is no error.
-    pub fn open(config: LogConfig) -> Result<Self, LogOpenError> {
-        Ok(Self {
-            data_dir: config.data_dir,
-        })
-    }
-
     /// Appends entries, which must be consecutive and follow the last one or
     /// overwrite from one in the middle (whatever came after is dropped).
     ///
     /// Readable at once; `done` runs after the fsync. Waits while the queue is full.
+    ///
+    /// # Panics
+    /// When the entries leave a hole.
     pub fn append(&self, group: GroupId, entries: Vec<LogEntry>, done: Completion) {
-        let _ = (group, entries, done);
+        let too_large = entries
+            .iter()
+            .map(|entry| entry.bytes.len())
+            .find(|bytes| *bytes > ENTRY_BYTES_MAX);
+        if let Some(bytes) = too_large {
+            return done(Err(LogError::TooLarge(bytes)));
+        }
+        self.submit(group, Some(done), |log| {
+            log.append(&entries);
+            Change::Append(entries)
+        });
     }
 
     /// Saves a group's vote, in order with its appends; `done` runs after the fsync.
     pub fn save_vote(&self, group: GroupId, vote: Bytes, done: Completion) {
-        let _ = (group, vote, done);
+        self.submit(group, Some(done), |log| {
+            log.set_vote(vote.clone());
+            Change::Vote(vote)
+        });
     }
 
     /// Saves a group's commit marker. Written with whatever is written next.
     pub fn save_committed(&self, group: GroupId, committed: Bytes) {
-        let _ = (group, committed);
+        let group_log = self.inner.shared.group(group);
+        if group_log.write().set_committed(committed) {
+            self.inner.shared.queue.lock().push_committed(group);
+            self.inner.shared.work.notify_one();
+        }
     }
 
     /// Drops all entries after `last_kept` (all of them for `None`).
     pub fn truncate_after(&self, group: GroupId, last_kept: Option<u64>, done: Completion) {
-        let _ = (group, last_kept, done);
+        self.submit(group, Some(done), |log| {
+            Change::TruncateFrom(log.truncate_after(last_kept))
+        });
     }
 
     /// Drops all entries up to `last_purged`, inclusive, which may lie beyond the
-    /// last entry. Written with whatever is written next.
+    /// last entry. Durable no later than the next thing that completes.
     pub fn purge(&self, group: GroupId, last_purged: Marker) {
-        let _ = (group, last_purged);
+        self.purge_with(group, last_purged, None);
+    }
+
+    pub(crate) fn purge_with(&self, group: GroupId, last_purged: Marker, done: Option<Completion>) {
+        self.submit(group, done, |log| {
+            log.purge(last_purged.clone());
+            Change::Purge(last_purged)
+        });
+    }
+
+    /// Changes the group's log in memory and queues the same for the disk.
+    ///
+    /// Both under the group's lock: the order of changes in memory and on disk is one.
+    fn submit(
+        &self,
+        group: GroupId,
+        done: Option<Completion>,
+        change: impl FnOnce(&mut GroupLog) -> Change,
+    ) {
+        let shared = &self.inner.shared;
+        let group_log = shared.group(group);
+        let mut queue = shared.queue.lock();
+        while queue.bytes() > self.inner.queue_bytes_max && shared.failure().is_none() {
+            shared.room.wait(&mut queue);
+        }
+        if let Some(failure) = shared.failure() {
+            drop(queue);
+            if let Some(done) = done {
+                done(Err(LogError::Failed(failure.clone())));
+            }
+            return;
+        }
+        let change = change(&mut group_log.write());
+        queue.push(Operation {
+            group,
+            change,
+            done,
+        });
+        drop(queue);
+        shared.work.notify_one();
     }
 
     /// Reads entries of `range` until `bytes_max` is reached: at least one when
@@ -263,8 +415,43 @@ impl Log {
         range: Range<u64>,
         bytes_max: usize,
     ) -> Result<Vec<LogEntry>, LogError> {
-        let _ = (group, range, bytes_max);
-        Ok(Vec::new())
+        let group_log = self.inner.shared.group(group);
+        let from_disk = {
+            let log = group_log.read();
+            match log.locate(range.clone()) {
+                Located::Purged { last_purged } => return Err(LogError::Purged { last_purged }),
+                Located::Nothing => return Ok(Vec::new()),
+                Located::Tail(part) => return Ok(log.read_tail(part, bytes_max)),
+                Located::Disk(part) => part,
+            }
+        };
+        match self.read_disk(group, from_disk, bytes_max) {
+            Ok(entries) => Ok(entries),
+            // The log may have been purged meanwhile, and its files with it.
+            Err(error) => match group_log.read().locate(range) {
+                Located::Purged { last_purged } => Err(LogError::Purged { last_purged }),
+                _ => Err(LogError::Failed(self.inner.shared.fail(&error))),
+            },
+        }
+    }
+
+    fn read_disk(
+        &self,
+        group: GroupId,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<LogEntry>, Arc<str>> {
+        let gone = || Arc::from("the thread that reads the log has ended");
+        let (answer, answered) = mpsc::sync_channel(1);
+        let request = ReadRequest {
+            group,
+            range,
+            bytes_max,
+            answer,
+        };
+        let reads = self.inner.reads.as_ref().expect("taken only by drop");
+        reads.send(request).map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?.map_err(|e| e.0)
     }
 
     /// What the group's log holds.
@@ -272,17 +459,40 @@ impl Log {
     /// # Errors
     /// `Failed` after a failure.
     pub fn state(&self, group: GroupId) -> Result<LogState, LogError> {
-        let _ = group;
-        Ok(LogState::default())
+        if let Some(failure) = self.inner.shared.failure() {
+            return Err(LogError::Failed(failure.clone()));
+        }
+        Ok(self.inner.shared.group(group).read().state())
     }
 
     /// All groups that the log holds anything of.
     pub fn groups(&self) -> Vec<GroupId> {
-        Vec::new()
+        self.inner.shared.groups.read().keys().copied().collect()
+    }
+
+    /// One past the last entry of `group` that a power cut would leave.
+    pub(crate) fn durable_end(&self, group: GroupId) -> u64 {
+        self.inner.shared.group(group).read().durable_end()
     }
 
     /// The data directory it lies in.
     pub fn data_dir(&self) -> &DataDir {
-        &self.data_dir
+        &self.inner.data_dir
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.work.notify_all();
+        self.reads = None;
+        self.cleaning = None;
+        let this_thread = std::thread::current().id();
+        for thread in self.threads.drain(..) {
+            // A completion may hold the last handle: a thread cannot wait for itself.
+            if thread.thread().id() != this_thread {
+                let _ = thread.join();
+            }
+        }
     }
 }
