@@ -154,6 +154,7 @@ impl std::fmt::Display for ErrorCode {
 #[derive(Clone, Debug, Eq, PartialEq, Encode, Decode, thiserror::Error)]
 #[error("{message} ({})", self.code())]
 pub struct WireError {
+    /// The number of an [`ErrorCode`].
     code: u16,
     /// What is wrong and what to do about it, for a person.
     pub message: Text,
