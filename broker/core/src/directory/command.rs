@@ -108,8 +108,9 @@ pub enum CommandKind {
 ///
 /// A user not known yet is created: active, in the named departments, which
 /// are created too when they are missing (a client is put in none). Of a known
-/// user nothing is overridden that the CRM set; a user known from tokens only
-/// takes over the name, and the administrator's role when the token speaks of it.
+/// user, kind, state and departments stay. The name is taken over while only
+/// tokens have given one, the administrator's role while only tokens have
+/// spoken of it: what the directory set is never overridden.
 #[derive(Clone, Debug, Eq, PartialEq, Encode, Decode)]
 pub struct Provision {
     /// `sub`.

@@ -6,23 +6,27 @@
 //! through [`DirectoryView`]. Not here: who may do what ([`crate::rights`]), and
 //! what stands in a channel's log ([`crate::channel`]).
 
+mod apply;
 mod change;
 mod command;
+mod draft;
+mod effects;
 mod keys;
 mod placement;
 mod record;
 mod reply;
 mod view;
 
+pub use apply::{Applied, apply};
 pub use change::{ChannelChange, ChannelChangeKind, MembersDelta, StoredProperties};
 pub use command::{Command, CommandKind, CreateGroup, Provision};
+pub use effects::{Effects, MemberChange};
 pub use placement::{SHARDS_MAX, shard_of};
 pub use record::{
-    ProjectSides, StoredChannel, StoredDepartment, StoredMember, StoredProject, StoredUser,
-    UserSource,
+    ProjectSides, Source, StoredChannel, StoredDepartment, StoredMember, StoredProject, StoredUser,
 };
 pub use reply::{Property, Refusal, RefusalReason, Reply, ReplyKind};
-pub use view::DirectoryView;
+pub use view::{DirectoryView, Page};
 
 /// Longest token id (`jti`) that can be revoked, in bytes. A door refuses
 /// tokens with a longer one, so that every token can be.

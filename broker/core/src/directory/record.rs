@@ -20,8 +20,10 @@ pub struct StoredUser {
     pub active: bool,
     /// Whether the user administers the server.
     pub admin: bool,
-    /// Who has spoken for the user.
-    pub source: UserSource,
+    /// Who gave the name.
+    pub name_source: Source,
+    /// Who said whether the user is an administrator.
+    pub admin_source: Source,
     /// When the user became known, in Unix milliseconds.
     pub created_at_ms: u64,
 }
@@ -46,10 +48,10 @@ impl StoredUser {
     }
 }
 
-/// Who has spoken for a user: tokens give way to the directory.
+/// Who a fact about a user is from: a token gives way to the directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Encode, Decode)]
-pub enum UserSource {
-    /// Only tokens so far.
+pub enum Source {
+    /// A token's claims, or nobody so far.
     Token,
     /// The CRM, an import or an administrator.
     Directory,
@@ -99,6 +101,11 @@ pub struct StoredChannel {
     pub created_by: Option<UserId>,
     /// By which its creator's repeated request is recognised.
     pub client_id: Option<ClientMessageId>,
+    /// A group's owner.
+    ///
+    /// Invariant: the one member with the role `Owner`; a group is without one
+    /// only when it has no internal member.
+    pub owner: Option<UserId>,
     /// How many members it has.
     pub member_count: u32,
 }
@@ -110,4 +117,19 @@ pub struct StoredMember {
     pub role: ChannelRole,
     /// Since which command: who is oldest inherits a group.
     pub joined: u64,
+}
+
+/// The directory's own numbers.
+///
+/// Invariant: `shards` never changes; the others only grow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Encode, Decode)]
+pub(super) struct Counters {
+    /// How many shards there are.
+    pub(super) shards: u16,
+    /// The epoch of the next channel.
+    pub(super) next_epoch: u64,
+    /// The index of the newest queued change.
+    pub(super) last_index: u64,
+    /// The ordinal of the next change queued at `last_index`.
+    pub(super) next_ordinal: u32,
 }

@@ -76,7 +76,7 @@ pub enum RefusalReason {
     #[error("shard {0} is behind with the directory's changes; try again later")]
     Backlog(u16),
     /// The command needs somebody who asks.
-    #[error("this needs a user who asks")]
+    #[error("nobody is said to have asked")]
     NobodyAsks,
     /// There is no such user.
     #[error("user {0} does not exist")]
@@ -129,8 +129,8 @@ pub enum RefusalReason {
     /// A direct message needs two users.
     #[error("a direct message needs two different users")]
     DmWithSelf,
-    /// A name is empty or too long.
-    #[error("a name has 1 to {max} bytes", max = confab_protocol::limits::NAME_BYTES_MAX)]
+    /// A name is empty, too long, or holds a control character.
+    #[error("a name has 1 to {max} bytes and no control characters", max = confab_protocol::limits::NAME_BYTES_MAX)]
     BadName,
     /// A topic is too long.
     #[error("a topic has at most {max} bytes", max = confab_protocol::limits::TOPIC_BYTES_MAX)]
