@@ -5,6 +5,7 @@
 //! To bring the tables up to date, run the test with `CONFAB_WRITE_DOCS=1`.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods)] // a test reads and writes the document
 
 mod source;
 

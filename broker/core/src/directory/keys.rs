@@ -102,13 +102,6 @@ impl Range {
         self
     }
 
-    /// Only the keys whose last text begins with `text`.
-    pub(super) fn beginning(mut self, text: &str) -> Self {
-        self.from.extend_from_slice(text.as_bytes());
-        self.to = successor(&self.from);
-        self
-    }
-
     /// The text that ends a key of this range.
     pub(super) fn last_text<'k>(&self, key: &'k [u8]) -> &'k str {
         std::str::from_utf8(&key[self.prefix_len..]).expect("keys are made of texts")
@@ -324,9 +317,6 @@ mod tests {
         let after = members(&channel("dept-a")).after(Some("m"));
         assert!(!holds(&after, &member(&channel("dept-a"), &user("m"))));
         assert!(holds(&after, &member(&channel("dept-a"), &user("m-"))));
-        let beginning = members(&channel("dept-a")).beginning("m");
-        assert!(holds(&beginning, &member(&channel("dept-a"), &user("mm"))));
-        assert!(!holds(&beginning, &member(&channel("dept-a"), &user("n"))));
     }
 
     #[test]
