@@ -4,7 +4,7 @@
 //! from the source, and its annotated frames are read and written by the code.
 //! To bring the tables up to date, run the test with `CONFAB_WRITE_DOCS=1`.
 
-#![allow(clippy::unwrap_used)]
+// The test reads and writes the document, unlike the crate.
 #![allow(clippy::disallowed_methods)] // a test reads and writes the document
 
 mod source;
