@@ -5,7 +5,7 @@
 //! To bring the tables up to date, run the test with `CONFAB_WRITE_DOCS=1`.
 
 // The test reads and writes the document, unlike the crate.
-#![allow(clippy::disallowed_methods)] // a test reads and writes the document
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod source;
 
