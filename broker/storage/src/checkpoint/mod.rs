@@ -5,9 +5,13 @@
 //! checksums, so a file is either whole or known not to be. The same files serve
 //! for rebuilding sled, as Raft snapshots, and as the content of backups.
 
+mod file;
+pub(crate) mod shelf;
+
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use self::file::{CheckpointReader, CheckpointWriter};
 use crate::{GroupId, Marker, StateError};
 
 /// A finished checkpoint.

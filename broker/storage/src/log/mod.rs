@@ -266,6 +266,11 @@ impl Shared {
         self.groups.write().entry(group).or_insert_with(new).clone()
     }
 
+    /// The group, if anything was ever said of it.
+    fn known(&self, group: GroupId) -> Option<Arc<RwLock<GroupLog>>> {
+        self.groups.read().get(&group).cloned()
+    }
+
     fn failure(&self) -> Option<&Arc<StorageFailure>> {
         self.failure.get()
     }
@@ -415,7 +420,9 @@ impl Log {
         range: Range<u64>,
         bytes_max: usize,
     ) -> Result<Vec<LogEntry>, LogError> {
-        let group_log = self.inner.shared.group(group);
+        let Some(group_log) = self.inner.shared.known(group) else {
+            return Ok(Vec::new());
+        };
         let from_disk = {
             let log = group_log.read();
             match log.locate(range.clone()) {
@@ -462,7 +469,8 @@ impl Log {
         if let Some(failure) = self.inner.shared.failure() {
             return Err(LogError::Failed(failure.clone()));
         }
-        Ok(self.inner.shared.group(group).read().state())
+        let known = self.inner.shared.known(group);
+        Ok(known.map_or_else(LogState::default, |log| log.read().state()))
     }
 
     /// All groups that the log holds anything of.
@@ -472,7 +480,13 @@ impl Log {
 
     /// One past the last entry of `group` that a power cut would leave.
     pub(crate) fn durable_end(&self, group: GroupId) -> u64 {
-        self.inner.shared.group(group).read().durable_end()
+        let known = self.inner.shared.known(group);
+        known.map_or(0, |log| log.read().durable_end())
+    }
+
+    /// Why the log is dead, if it is.
+    pub(crate) fn failure(&self) -> Option<Arc<StorageFailure>> {
+        self.inner.shared.failure().cloned()
     }
 
     /// The data directory it lies in.

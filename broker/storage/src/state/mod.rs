@@ -1,17 +1,47 @@
 //! Applied state: an overlay in memory over sled, written behind.
+//!
+//! A transaction's writes go to its group's overlay (`overlay`), where reads find
+//! them first. One thread, the flusher (`flusher`), the only writer of sled, moves
+//! them there in packs: first to a redo file (`redo`), fsynced, then to sled
+//! (`table`), flushed and fsynced. Nothing of it is needed for durability: what is
+//! not in sled is applied again from the log, what sled has lost is rebuilt from a
+//! checkpoint and the log (`open`).
+//!
+//! Order of locks, outer first: a group's `checkpoints`, its `flushing`, its
+//! `overlay`. Nothing else is taken under the overlay's.
+
+mod exporting;
+mod flusher;
+mod group_state;
+mod merge;
+mod open;
+mod overlay;
+mod rebuild;
+pub(crate) mod redo;
+mod store;
+pub(crate) mod table;
+mod transaction;
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::checkpoint::{CheckpointError, CheckpointInfo};
+pub use self::group_state::GroupState;
+pub use self::store::StateStore;
+pub use self::transaction::Transaction;
+use crate::checkpoint::CheckpointError;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::failure::{FailureHook, StorageFailure};
-use crate::log::Log;
 use crate::{GroupId, Marker};
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 16 << 10;
+/// The longest value, in bytes; longer ones sled would put into files of their own.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// What a scan calls with each key and value.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// How applied state is kept. Start from [`StateConfig::new`].
 #[derive(Clone)]
@@ -181,172 +211,4 @@ pub struct StateFigures {
     pub flushed_bytes: u64,
     /// Flushes of sled since the start.
     pub flushes: u64,
-}
-
-/// A handle on the state of all groups; cheap to clone.
-#[derive(Clone)]
-pub struct StateStore {}
-
-impl StateStore {
-    /// Opens the state, rebuilding sled from checkpoints when it is unusable.
-    /// Blocks; a rebuild takes about as long as reading the checkpoints.
-    ///
-    /// # Errors
-    /// See [`StateOpenError`]: the state cannot be had without losing something.
-    pub fn open(config: StateConfig, log: &Log) -> Result<(Self, OpenReport), StateOpenError> {
-        let _ = (config, log);
-        Ok((Self {}, OpenReport::default()))
-    }
-
-    /// The state of `group`, which is recorded in the manifest when it is new:
-    /// call it before the group's first log entry. Blocks briefly when it is new.
-    ///
-    /// # Errors
-    /// When a new group could not be recorded.
-    pub fn group(&self, group: GroupId) -> Result<GroupState, DataDirError> {
-        let _ = group;
-        Ok(GroupState {})
-    }
-
-    /// The groups of the manifest.
-    pub fn groups(&self) -> Vec<GroupId> {
-        Vec::new()
-    }
-
-    /// How far sled lags behind.
-    pub fn figures(&self) -> StateFigures {
-        StateFigures::default()
-    }
-
-    /// Writes all that is committed to sled. Blocks.
-    ///
-    /// # Errors
-    /// When the store has failed or is closed.
-    pub fn flush_all(&self) -> Result<(), StateError> {
-        Ok(())
-    }
-
-    /// Flushes and closes: later commits are refused, reads go on. Blocks.
-    ///
-    /// # Errors
-    /// When the store has failed.
-    pub fn shutdown(&self) -> Result<(), StateError> {
-        Ok(())
-    }
-}
-
-/// One group's state; cheap to clone.
-///
-/// Reads see what is committed. They never see part of a transaction.
-#[derive(Clone)]
-pub struct GroupState {}
-
-impl GroupState {
-    /// The value of `key`. Short; may read sled's file when the page is cold.
-    ///
-    /// # Panics
-    /// When the store has failed: wrong answers must not be given.
-    pub fn get(&self, key: &[u8]) -> Option<Bytes> {
-        let _ = key;
-        None
-    }
-
-    /// Visits keys of `from..to` in order (backwards if `reverse`) as of one
-    /// moment, until `visit` breaks. Commits of this group wait meanwhile: keep
-    /// it short. `visit` may read this group but not commit to it.
-    ///
-    /// # Panics
-    /// When the store has failed.
-    pub fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) {
-        let _ = (from, to, reverse, visit);
-    }
-
-    /// The last applied log id.
-    pub fn applied(&self) -> Option<Marker> {
-        None
-    }
-
-    /// Begins the next transaction of the group's one writer.
-    ///
-    /// # Panics
-    /// When another transaction of the group is open.
-    pub fn begin(&self) -> Transaction {
-        Transaction {}
-    }
-
-    /// Makes a checkpoint of what is applied now (or a little later). Blocks as
-    /// long as writing it takes; applying and reading go on. When nothing was
-    /// applied since the newest one, that one is returned.
-    ///
-    /// # Errors
-    /// See [`CheckpointError`]; the former checkpoint is untouched then.
-    pub fn checkpoint(&self) -> Result<CheckpointInfo, CheckpointError> {
-        Err(CheckpointError::State(StateError::Closed))
-    }
-
-    /// The newest checkpoint: the log may be purged up to it.
-    pub fn newest_checkpoint(&self) -> Option<CheckpointInfo> {
-        None
-    }
-
-    /// Replaces the group's state by the checkpoint in `file` (a Raft snapshot
-    /// received from a peer), keeps a copy as its newest checkpoint and purges
-    /// the log up to it. Atomic in a crash; readers see the old or the new
-    /// state. Blocks. No transaction may be open.
-    ///
-    /// # Errors
-    /// See [`CheckpointError`]; the state is the former one then.
-    pub fn restore(&self, file: &Path) -> Result<CheckpointInfo, CheckpointError> {
-        let _ = file;
-        Err(CheckpointError::State(StateError::Closed))
-    }
-}
-
-/// Writes to one group that become visible together, at `commit`.
-/// Dropped without, it leaves no trace.
-pub struct Transaction {}
-
-impl Transaction {
-    /// The value of `key`, with this transaction's own writes.
-    pub fn get(&self, key: &[u8]) -> Option<Bytes> {
-        let _ = key;
-        None
-    }
-
-    /// As [`GroupState::scan`], with this transaction's own writes.
-    pub fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) {
-        let _ = (from, to, reverse, visit);
-    }
-
-    /// Sets `key`.
-    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        let _: (Bytes, Bytes) = (key.into(), value.into());
-    }
-
-    /// Removes `key`; no error if it is not there.
-    pub fn delete(&mut self, key: impl Into<Bytes>) {
-        let _: Bytes = key.into();
-    }
-
-    /// Makes the writes visible, as the effect of the log up to `applied`.
-    /// Waits while the overlay is full: call it where blocking is allowed.
-    ///
-    /// # Errors
-    /// When the store has failed or is closed; nothing is visible then.
-    pub fn commit(self, applied: Marker) -> Result<(), StateError> {
-        let _ = applied;
-        Ok(())
-    }
 }

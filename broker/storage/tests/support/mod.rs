@@ -1,5 +1,5 @@
 //! What several storage tests need.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::path::Path;
 use std::sync::mpsc;
