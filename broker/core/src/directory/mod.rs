@@ -38,3 +38,6 @@ pub const CLAIMED_DEPARTMENTS_MAX: usize = 32;
 /// Most changes that may wait for one shard, about 20 MB of state; a command
 /// that would add to a longer queue is refused.
 pub const PENDING_CHANGES_MAX: u64 = 100_000;
+
+#[cfg(test)]
+mod tests;
