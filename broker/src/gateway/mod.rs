@@ -1,1 +1,6 @@
-//! Gateways: the doors of the broker. Each speaks one transport and nothing else.
+//! Gateways: the doors through which clients come in. Each turns its
+//! transport's bytes into frames or requests for a session; none has a right
+//! that another has not.
+
+pub mod http;
+pub mod quic;

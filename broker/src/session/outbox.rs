@@ -20,12 +20,19 @@ use confab_protocol::message::frame_of;
 use confab_protocol::message::session::{Behind, SessionClosed};
 use parking_lot::Mutex;
 
+use crate::ops::Metrics;
+
 /// Limits of an outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxConfig {
     /// Bytes that may wait before events are dropped. Default 1 MiB: what one
     /// reader that does not read can cost.
     pub bytes_max: usize,
+    /// Answers that may wait before requests are no longer read. Default 1,024.
+    pub answers_max: usize,
+    /// Bytes of answers that may wait before requests are no longer read.
+    /// Default 256 KiB: one page of the largest kind.
+    pub answer_bytes_max: usize,
     /// Frames in one batch. Default 256: 8 KiB of handles.
     pub batch_frames_max: usize,
     /// Bytes after which a batch takes no further frame. Default 128 KiB: half
@@ -37,6 +44,8 @@ impl Default for OutboxConfig {
     fn default() -> Self {
         Self {
             bytes_max: 1 << 20,
+            answers_max: 1_024,
+            answer_bytes_max: 256 << 10,
             batch_frames_max: 256,
             batch_bytes_max: 128 << 10,
         }
@@ -45,21 +54,48 @@ impl Default for OutboxConfig {
 
 /// How the bytes that wait in all outboxes are counted: in steps, so that an
 /// outbox which is emptied as fast as it fills touches no shared memory.
-const GAUGE_STEP_BYTES: usize = 4 << 10;
+const METER_STEP_BYTES: usize = 4 << 10;
 
 /// Slots for queued frames that an emptied outbox keeps allocated.
 const IDLE_SLOTS_MAX: usize = 16;
 
-/// Bytes that wait in all outboxes, to within 4 KiB an outbox. A frame that
-/// waits in many outboxes is counted in each, though its bytes exist once.
-#[derive(Clone, Debug, Default)]
-pub struct OutboxGauge(Arc<AtomicU64>);
+/// What all outboxes of a node report to. Cheap to clone.
+#[derive(Clone)]
+pub struct OutboxMeter(Arc<Meter>);
 
-impl OutboxGauge {
-    /// The bytes waiting now.
+struct Meter {
+    bytes: AtomicU64,
+    metrics: Metrics,
+}
+
+impl OutboxMeter {
+    /// A meter that passes on to `metrics`.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(Meter {
+            bytes: AtomicU64::new(0),
+            metrics,
+        }))
+    }
+
+    /// Bytes that wait in all outboxes, to within 4 KiB an outbox. A frame that
+    /// waits in many outboxes is counted in each, though its bytes exist once.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    fn changed(&self, before: usize, now: usize) {
+        let change = now.abs_diff(before);
+        // An outbox holds far less than `i64` can count.
+        let signed = i64::try_from(change).unwrap_or(i64::MAX);
+        if now > before {
+            self.0.bytes.fetch_add(change as u64, Ordering::Relaxed);
+            self.0.metrics.outbox_bytes_changed(signed);
+        } else {
+            self.0.bytes.fetch_sub(change as u64, Ordering::Relaxed);
+            self.0.metrics.outbox_bytes_changed(-signed);
+        }
     }
 }
 
@@ -88,8 +124,8 @@ struct Queue {
     /// Answers among `items`, and their bytes.
     answers: usize,
     answer_bytes: usize,
-    /// What `bytes` was when the gauge was last told.
-    gauged_bytes: usize,
+    /// What `bytes` was when the meter was last told.
+    metered_bytes: usize,
     /// Events left out since the session was last told. While it is not 0, no
     /// event is queued: the session would see a gap.
     events_dropped: u64,
@@ -97,21 +133,43 @@ struct Queue {
     closing: Option<WireError>,
     /// The reader, waiting for a frame.
     reader: Option<Waker>,
-    /// Whoever waits for answers to be taken.
-    room: Option<Waker>,
+    /// Whether the server goes away.
+    draining: bool,
+    /// The session's reading half, waiting for a [`Signal`].
+    session: Option<Waker>,
 }
 
 struct Shared {
     config: OutboxConfig,
-    gauge: OutboxGauge,
+    meter: OutboxMeter,
     queue: Mutex<Queue>,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let gauged = self.queue.get_mut().gauged_bytes;
-        self.gauge.0.fetch_sub(gauged as u64, Ordering::Relaxed);
+        let metered = self.queue.get_mut().metered_bytes;
+        self.meter.changed(metered, 0);
     }
+}
+
+/// What a session's reading half waits for, besides its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaited {
+    /// Answers were taken, so that the next request may be.
+    pub room: bool,
+    /// The server goes away.
+    pub drain: bool,
+}
+
+/// What a session's reading half is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signal {
+    /// There is room for answers.
+    Room,
+    /// Take no more requests, finish those taken, and close.
+    Drain,
+    /// Somebody closed the session.
+    Closing,
 }
 
 /// The side that puts frames in; cheap to clone.
@@ -130,12 +188,12 @@ pub enum Next {
     End(WireError),
 }
 
-/// Makes an outbox of which `gauge` knows.
+/// Makes an outbox that reports to `meter`.
 #[must_use]
-pub fn outbox(config: OutboxConfig, gauge: OutboxGauge) -> (Outbox, OutboxReader) {
+pub fn outbox(config: OutboxConfig, meter: OutboxMeter) -> (Outbox, OutboxReader) {
     let shared = Arc::new(Shared {
         config,
-        gauge,
+        meter,
         queue: Mutex::default(),
     });
     (Outbox(Arc::clone(&shared)), OutboxReader(shared))
@@ -174,18 +232,18 @@ impl Outbox {
         let body = SessionClosed { error: reason };
         queue.push(Class::Kept { answer: false }, frame_of(0, &body));
         queue.closing = Some(body.error);
-        self.0.tell_gauge(&mut queue);
-        let wake = queue.reader.take();
+        self.0.tell_meter(&mut queue);
+        let wake = [queue.reader.take(), queue.session.take()];
         drop(queue);
-        if let Some(waker) = wake {
+        for waker in wake.into_iter().flatten() {
             waker.wake();
         }
     }
 
-    /// Whether the session ends.
+    /// Why the session ends, if it does.
     #[must_use]
-    pub fn is_closing(&self) -> bool {
-        self.0.queue.lock().closing.is_some()
+    pub fn closing(&self) -> Option<WireError> {
+        self.0.queue.lock().closing.clone()
     }
 
     /// Bytes that wait to be written.
@@ -194,34 +252,57 @@ impl Outbox {
         self.0.queue.lock().bytes
     }
 
-    /// Waits until fewer than `answers_max` answers, and fewer than
-    /// `answer_bytes_max` bytes of them, are queued. One task may wait.
-    pub async fn answer_room(&self, answers_max: usize, answer_bytes_max: usize) {
-        poll_fn(|context| {
-            let mut queue = self.0.queue.lock();
-            if queue.answers < answers_max && queue.answer_bytes < answer_bytes_max {
-                return Poll::Ready(());
-            }
-            set_waker(&mut queue.room, context);
-            Poll::Pending
-        })
-        .await;
+    /// Tells the session to finish what it has begun and to end: the server
+    /// goes away.
+    pub fn drain(&self) {
+        let mut queue = self.0.queue.lock();
+        queue.draining = true;
+        let wake = queue.session.take();
+        drop(queue);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
     }
 
-    /// Whether [`Self::answer_room`] would not wait.
+    /// Whether so few answers wait that the next request may be taken.
     #[must_use]
-    pub fn has_answer_room(&self, answers_max: usize, answer_bytes_max: usize) -> bool {
-        let queue = self.0.queue.lock();
-        queue.answers < answers_max && queue.answer_bytes < answer_bytes_max
+    pub fn has_answer_room(&self) -> bool {
+        self.0.queue.lock().has_answer_room(&self.0.config)
+    }
+
+    /// Waits for the first of what is `awaited`, or for the session's end.
+    /// Cancel safe; one task may wait.
+    pub async fn signal(&self, awaited: Awaited) -> Signal {
+        poll_fn(|context| {
+            let mut queue = self.0.queue.lock();
+            if queue.closing.is_some() {
+                Poll::Ready(Signal::Closing)
+            } else if awaited.drain && queue.draining {
+                Poll::Ready(Signal::Drain)
+            } else if awaited.room && queue.has_answer_room(&self.0.config) {
+                Poll::Ready(Signal::Room)
+            } else {
+                set_waker(&mut queue.session, context);
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     fn put(&self, class: Class, frame: Bytes) {
         let mut queue = self.0.queue.lock();
-        if queue.closing.is_some() || !queue.admit(class, frame.len(), self.0.config.bytes_max) {
+        if queue.closing.is_some() {
+            return;
+        }
+        let (admitted, shed) = queue.admit(class, frame.len(), self.0.config.bytes_max);
+        if shed > 0 {
+            self.0.meter.0.metrics.ephemeral_dropped(shed);
+        }
+        if !admitted {
             return;
         }
         queue.push(class, frame);
-        self.0.tell_gauge(&mut queue);
+        self.0.tell_meter(&mut queue);
         // Woken after the lock is let go, or the reader would run into it.
         let wake = queue.reader.take();
         drop(queue);
@@ -232,40 +313,47 @@ impl Outbox {
 }
 
 impl Shared {
-    fn tell_gauge(&self, queue: &mut Queue) {
-        let change = queue.bytes.abs_diff(queue.gauged_bytes);
-        if change >= GAUGE_STEP_BYTES || (queue.bytes == 0 && change > 0) {
-            if queue.bytes > queue.gauged_bytes {
-                self.gauge.0.fetch_add(change as u64, Ordering::Relaxed);
-            } else {
-                self.gauge.0.fetch_sub(change as u64, Ordering::Relaxed);
-            }
-            queue.gauged_bytes = queue.bytes;
+    fn tell_meter(&self, queue: &mut Queue) {
+        let change = queue.bytes.abs_diff(queue.metered_bytes);
+        if change >= METER_STEP_BYTES || (queue.bytes == 0 && change > 0) {
+            self.meter.changed(queue.metered_bytes, queue.bytes);
+            queue.metered_bytes = queue.bytes;
         }
     }
 }
 
 impl Queue {
-    /// Whether a frame of this class may be queued, after making room for it.
-    fn admit(&mut self, class: Class, len: usize, bytes_max: usize) -> bool {
+    fn has_answer_room(&self, config: &OutboxConfig) -> bool {
+        self.answers < config.answers_max && self.answer_bytes < config.answer_bytes_max
+    }
+
+    /// Whether a frame of this class may be queued, after making room for it,
+    /// and how many ephemeral frames were left out.
+    fn admit(&mut self, class: Class, len: usize, bytes_max: usize) -> (bool, u64) {
         match class {
-            Class::Kept { .. } => true,
-            Class::Ephemeral => self.bytes + len <= bytes_max,
+            Class::Kept { .. } => (true, 0),
+            Class::Ephemeral => {
+                let fits = self.bytes + len <= bytes_max;
+                (fits, u64::from(!fits))
+            }
             Class::Event => {
                 if self.events_dropped > 0 {
                     self.events_dropped += 1;
-                    return false;
+                    return (false, 0);
                 }
+                let mut shed = 0;
                 if self.bytes + len > bytes_max && self.ephemeral_bytes > 0 {
+                    let before = self.items.len();
                     self.items.retain(|item| item.class != Class::Ephemeral);
+                    shed = (before - self.items.len()) as u64;
                     self.bytes -= self.ephemeral_bytes;
                     self.ephemeral_bytes = 0;
                 }
                 if self.bytes + len > bytes_max {
                     self.drop_events();
-                    return false;
+                    return (false, shed);
                 }
-                true
+                (true, shed)
             }
         }
     }
@@ -313,8 +401,9 @@ impl Queue {
         Some(frame)
     }
 
-    /// Moves what is queued into `batch`, within the limits of one batch.
-    fn take(&mut self, batch: &mut Vec<Bytes>, config: &OutboxConfig) {
+    /// Moves what is queued into `batch`, within the limits of one batch;
+    /// whether the session is told that it fell behind.
+    fn take(&mut self, batch: &mut Vec<Bytes>, config: &OutboxConfig) -> bool {
         let mut bytes = 0;
         while batch.len() < config.batch_frames_max && bytes < config.batch_bytes_max {
             let Some(frame) = self.pop() else { break };
@@ -330,8 +419,10 @@ impl Queue {
             if self.events_dropped > 0 && self.closing.is_none() {
                 let events_dropped = std::mem::take(&mut self.events_dropped);
                 batch.push(frame_of(0, &Behind { events_dropped }));
+                return true;
             }
         }
+        false
     }
 }
 
@@ -353,7 +444,9 @@ impl OutboxReader {
     /// As [`Self::next_batch`], for a writing half that polls by hand.
     pub fn poll_batch(&mut self, context: &Context<'_>, batch: &mut Vec<Bytes>) -> Poll<Next> {
         let mut queue = self.0.queue.lock();
-        queue.take(batch, &self.0.config);
+        if queue.take(batch, &self.0.config) {
+            self.0.meter.0.metrics.fell_behind();
+        }
         if batch.is_empty() {
             if let Some(reason) = &queue.closing {
                 return Poll::Ready(Next::End(reason.clone()));
@@ -361,8 +454,8 @@ impl OutboxReader {
             set_waker(&mut queue.reader, context);
             return Poll::Pending;
         }
-        self.0.tell_gauge(&mut queue);
-        let wake = queue.room.take();
+        self.0.tell_meter(&mut queue);
+        let wake = queue.session.take();
         drop(queue);
         if let Some(waker) = wake {
             waker.wake();
@@ -384,8 +477,8 @@ impl Drop for OutboxReader {
         let items = std::mem::take(&mut queue.items);
         (queue.bytes, queue.ephemeral_bytes) = (0, 0);
         (queue.answers, queue.answer_bytes) = (0, 0);
-        self.0.tell_gauge(&mut queue);
-        let wake = queue.room.take();
+        self.0.tell_meter(&mut queue);
+        let wake = queue.session.take();
         drop(queue);
         drop(items);
         if let Some(waker) = wake {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use confab_protocol::{ErrorCode, UserId, WireError};
 use parking_lot::Mutex;
@@ -37,6 +37,7 @@ struct Inner {
     hasher: RandomState,
     last_session: AtomicU64,
     sessions: AtomicUsize,
+    draining: AtomicBool,
 }
 
 /// The cheap handle to the open sessions of this node.
@@ -50,6 +51,7 @@ impl Default for Registry {
             hasher: RandomState::new(),
             last_session: AtomicU64::new(0),
             sessions: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
         }))
     }
 }
@@ -62,28 +64,26 @@ pub struct Registration {
 }
 
 impl Registry {
-    /// Adds a session, unless its user has `sessions_max` already.
+    /// Adds a session.
     ///
     /// # Errors
-    /// `TooManySessions`.
+    /// `ShuttingDown` once the node drains.
     pub fn register(
         &self,
         user: &UserId,
         token: TokenMark,
         outbox: Outbox,
-        sessions_max: usize,
     ) -> Result<Registration, WireError> {
         let mut shard = self.shard(user).lock();
-        let entries = shard.entry(user.clone()).or_default();
-        if entries.len() >= sessions_max {
+        // Under the lock: who is in before the drain passes here is told.
+        if self.is_draining() {
             return Err(WireError::new(
-                ErrorCode::TooManySessions,
-                format!("the user has {sessions_max} sessions already: close one first"),
-            )
-            .retry_after(5_000));
+                ErrorCode::ShuttingDown,
+                "the server is going away: connect to another",
+            ));
         }
         let session = self.0.last_session.fetch_add(1, Ordering::Relaxed) + 1;
-        entries.push(Entry {
+        shard.entry(user.clone()).or_default().push(Entry {
             session,
             token,
             outbox,
@@ -134,13 +134,21 @@ impl Registry {
         self.close_where(user, &reason, |_| true);
     }
 
-    /// Ends every session of this node for `reason`.
-    pub fn close_all(&self, reason: &WireError) {
+    /// Tells every session to finish what it has begun and to end, and lets no
+    /// further session in.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::SeqCst);
         for shard in &self.0.shards {
             for entry in shard.lock().values().flatten() {
-                entry.outbox.close(reason.clone());
+                entry.outbox.drain();
             }
         }
+    }
+
+    /// Whether no session is let in any more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::SeqCst)
     }
 
     fn close_where(&self, user: &UserId, reason: &WireError, hit: impl Fn(&TokenMark) -> bool) {
@@ -205,8 +213,9 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::outbox::{OutboxConfig, OutboxGauge, OutboxReader, outbox};
+    use super::super::outbox::{OutboxConfig, OutboxMeter, OutboxReader, outbox};
     use super::{Registration, Registry, TokenMark};
+    use crate::ops::Metrics;
     use confab_protocol::{ErrorCode, UserId};
 
     fn user(id: &str) -> UserId {
@@ -218,9 +227,9 @@ mod tests {
         id: &str,
         token: TokenMark,
     ) -> Result<(Registration, super::Outbox, OutboxReader), ErrorCode> {
-        let (outbox, reader) = outbox(OutboxConfig::default(), OutboxGauge::default());
+        let (outbox, reader) = outbox(OutboxConfig::default(), OutboxMeter::new(Metrics::new()));
         registry
-            .register(&user(id), token, outbox.clone(), 2)
+            .register(&user(id), token, outbox.clone())
             .map(|registration| (registration, outbox, reader))
             .map_err(|error| error.code())
     }
@@ -240,15 +249,15 @@ mod tests {
         let other = open(&registry, "ann", token("b", 2)).unwrap();
         let third = open(&registry, "bob", token("c", 1)).unwrap();
         registry.token_revoked("a");
-        assert!(one.1.is_closing());
-        assert!(!other.1.is_closing());
+        assert!(one.1.closing().is_some());
+        assert!(other.1.closing().is_none());
         registry.user_revoked(&user("ann"), 1);
-        assert!(!other.1.is_closing());
+        assert!(other.1.closing().is_none());
         registry.user_revoked(&user("ann"), 2);
-        assert!(other.1.is_closing());
-        assert!(!third.1.is_closing());
+        assert!(other.1.closing().is_some());
+        assert!(third.1.closing().is_none());
         registry.user_deactivated(&user("bob"));
-        assert!(third.1.is_closing());
+        assert!(third.1.closing().is_some());
     }
 
     /// A session that refreshed its token outlives the old one.
@@ -259,21 +268,32 @@ mod tests {
         one.0.replace_token(token("b", 9));
         registry.token_revoked("a");
         registry.user_revoked(&user("ann"), 8);
-        assert!(!one.1.is_closing());
+        assert!(one.1.closing().is_none());
         registry.token_revoked("b");
-        assert!(one.1.is_closing());
+        assert!(one.1.closing().is_some());
     }
 
+    /// No session slips in while the node goes away.
     #[test]
-    fn sessions_of_a_user_are_bounded() {
+    fn a_draining_node_lets_nobody_in() {
+        let registry = Registry::default();
+        let _one = open(&registry, "ann", TokenMark::default()).unwrap();
+        registry.drain();
+        let late = open(&registry, "bob", TokenMark::default());
+        assert_eq!(late.err(), Some(ErrorCode::ShuttingDown));
+    }
+
+    /// Sessions that ended leave nothing behind.
+    #[test]
+    fn ended_sessions_are_forgotten() {
         let registry = Registry::default();
         let one = open(&registry, "ann", TokenMark::default()).unwrap();
-        let _other = open(&registry, "ann", TokenMark::default()).unwrap();
-        let third = open(&registry, "ann", TokenMark::default());
-        assert_eq!(third.err(), Some(ErrorCode::TooManySessions));
+        let other = open(&registry, "ann", TokenMark::default()).unwrap();
+        assert_ne!(one.0.session(), other.0.session());
         assert_eq!((registry.sessions(), registry.users()), (2, 1));
         drop(one);
-        assert!(open(&registry, "ann", TokenMark::default()).is_ok());
-        assert_eq!(registry.sessions(), 1);
+        assert_eq!((registry.sessions(), registry.users()), (1, 1));
+        drop(other);
+        assert_eq!((registry.sessions(), registry.users()), (0, 0));
     }
 }

@@ -9,18 +9,22 @@ use confab_protocol::message::Push;
 use confab_protocol::message::session::Behind;
 use confab_protocol::{ErrorCode, Frame, WireError};
 
-use super::{Next, Outbox, OutboxConfig, OutboxGauge, OutboxReader, outbox};
+use crate::ops::Metrics;
+
+use super::{Awaited, Next, Outbox, OutboxConfig, OutboxMeter, OutboxReader, Signal, outbox};
 
 const CONFIG: OutboxConfig = OutboxConfig {
     bytes_max: 1_000,
+    answers_max: 10,
+    answer_bytes_max: 1_000,
     batch_frames_max: 4,
     batch_bytes_max: 600,
 };
 
-fn pair() -> (Outbox, OutboxReader, OutboxGauge) {
-    let gauge = OutboxGauge::default();
-    let (outbox, reader) = outbox(CONFIG, gauge.clone());
-    (outbox, reader, gauge)
+fn pair() -> (Outbox, OutboxReader, OutboxMeter) {
+    let meter = OutboxMeter::new(Metrics::new());
+    let (outbox, reader) = outbox(CONFIG, meter.clone());
+    (outbox, reader, meter)
 }
 
 fn frame(byte: u8, len: usize) -> Bytes {
@@ -147,16 +151,56 @@ async fn answers_are_never_dropped_and_push_back() {
         outbox.answer(frame(1, 100));
     }
     assert_eq!(outbox.bytes(), 3_000);
-    assert!(!outbox.has_answer_room(10, 10_000));
-    assert!(!outbox.has_answer_room(100, 1_000));
-    let waiting = tokio::spawn({
-        let outbox = outbox.clone();
-        async move { outbox.answer_room(10, 10_000).await }
-    });
+    assert!(!outbox.has_answer_room());
+    let waiting = signal(&outbox, ROOM);
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
     assert_eq!(drain(&mut reader).len(), 30);
-    waiting.await.unwrap();
+    assert_eq!(waiting.await.unwrap(), Signal::Room);
+    outbox.answer(frame(1, 999));
+    assert!(outbox.has_answer_room());
+    outbox.answer(frame(1, 1));
+    assert!(!outbox.has_answer_room(), "bytes count as well");
+}
+
+const ROOM: Awaited = Awaited {
+    room: true,
+    drain: true,
+};
+
+const END: Awaited = Awaited {
+    room: false,
+    drain: false,
+};
+
+fn signal(outbox: &Outbox, awaited: Awaited) -> tokio::task::JoinHandle<Signal> {
+    let outbox = outbox.clone();
+    tokio::spawn(async move { outbox.signal(awaited).await })
+}
+
+/// The reading half learns that the server goes away, and that somebody closed
+/// its session, while it waits for a frame that never comes.
+#[tokio::test(start_paused = true)]
+async fn the_reading_half_is_told() {
+    let (outbox, _reader, _) = pair();
+    let waiting = signal(
+        &outbox,
+        Awaited {
+            room: false,
+            ..ROOM
+        },
+    );
+    tokio::task::yield_now().await;
+    outbox.drain();
+    assert_eq!(waiting.await.unwrap(), Signal::Drain);
+    let waiting = signal(&outbox, END);
+    tokio::task::yield_now().await;
+    assert!(
+        !waiting.is_finished(),
+        "a drain that is known is not told again"
+    );
+    outbox.close(WireError::new(ErrorCode::ShuttingDown, "bye"));
+    assert_eq!(waiting.await.unwrap(), Signal::Closing);
 }
 
 /// The last word is written after what was queued, and nothing follows it.
@@ -179,29 +223,33 @@ fn closing_drains_and_then_ends() {
     assert_eq!(next, Next::End(closed.error));
 }
 
-/// The gauge follows what waits, in steps, and forgets outboxes that are gone.
+/// The meter follows what waits, in steps, and forgets outboxes that are gone.
 #[test]
-fn the_gauge_follows_and_forgets() {
-    let gauge = OutboxGauge::default();
-    let (outbox, mut reader) = outbox(OutboxConfig::default(), gauge.clone());
+fn the_meter_follows_and_forgets() {
+    let meter = OutboxMeter::new(Metrics::new());
+    let (outbox, mut reader) = outbox(OutboxConfig::default(), meter.clone());
     outbox.event(frame(1, 100));
-    assert_eq!(gauge.bytes(), 0, "small change is not counted");
+    assert_eq!(meter.bytes(), 0, "small change is not counted");
     outbox.event(frame(1, 8_000));
-    assert_eq!(gauge.bytes(), 8_100);
+    assert_eq!(meter.bytes(), 8_100);
     drain(&mut reader);
-    assert_eq!(gauge.bytes(), 0);
+    assert_eq!(meter.bytes(), 0);
     outbox.event(frame(1, 8_000));
     drop(reader);
-    assert_eq!(gauge.bytes(), 0);
+    assert_eq!(meter.bytes(), 0);
     outbox.event(frame(1, 8_000));
-    assert_eq!((gauge.bytes(), outbox.bytes()), (0, 0), "nobody will read it");
+    assert_eq!(
+        (meter.bytes(), outbox.bytes()),
+        (0, 0),
+        "nobody will read it"
+    );
 }
 
 /// Many threads fill one outbox while it is read: every event is either
 /// delivered or counted as dropped.
 #[test]
 fn concurrent_senders_lose_nothing_uncounted() {
-    let (outbox, mut reader, gauge) = pair();
+    let (outbox, mut reader, meter) = pair();
     let senders: Vec<_> = (0..4)
         .map(|_| {
             let outbox = outbox.clone();
@@ -230,7 +278,7 @@ fn concurrent_senders_lose_nothing_uncounted() {
     }
     count(&mut reader);
     assert_eq!(delivered + dropped, 8_000);
-    assert_eq!(gauge.bytes(), 0);
+    assert_eq!(meter.bytes(), 0);
 }
 
 /// Where a frame's kind stands; no push has kind 0.

@@ -1,0 +1,274 @@
+//! A session's reading half: frames in, answers out, timers.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use confab_protocol::message::session::{GoingAway, TokenExpiring};
+use confab_protocol::message::{Answer, Request, frame_of};
+use confab_protocol::{ErrorCode, Frame, WireError};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rand::Rng;
+use tokio::time::{Instant, sleep_until};
+
+use super::FrameSource;
+use super::expiry::Due;
+use super::outbox::{Awaited, Outbox, Signal};
+use super::request::{Accepted, Requests, refused};
+use crate::router::PendingAnswer;
+
+/// Longest time until a session's timer looks again: far enough not to matter,
+/// near enough for any timer wheel.
+const TIMER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How often a session that drains looks whether its bulk requests are done.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// Why [`Session::run`] returned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// The peer is done or gone: nothing more need be written.
+    PeerGone,
+    /// The outbox was closed: what is in it is to be written, the last frame
+    /// says why.
+    Closing,
+}
+
+/// The reading half of a session; dropping it ends the session.
+pub struct Session {
+    requests: Requests,
+    answers: FuturesUnordered<Answering>,
+    /// Invariant: how many of `answers` are not posts.
+    others: usize,
+    /// When the peer was last heard, if the session has to watch for it.
+    last_heard: Option<Instant>,
+}
+
+/// A request that was taken and is not answered yet.
+struct Answering {
+    request: u32,
+    /// When a post arrived; `None` for other requests.
+    posted_at: Option<Instant>,
+    answer: PendingAnswer,
+}
+
+impl Future for Answering {
+    type Output = (u32, Option<Instant>, Result<Answer, WireError>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (request, posted_at) = (self.request, self.posted_at);
+        self.answer
+            .as_mut()
+            .poll(context)
+            .map(|answer| (request, posted_at, answer))
+    }
+}
+
+impl Session {
+    pub(super) fn new(requests: Requests, peer_is_watched: bool) -> Self {
+        Self {
+            requests,
+            answers: FuturesUnordered::new(),
+            others: 0,
+            last_heard: (!peer_is_watched).then(Instant::now),
+        }
+    }
+
+    /// The session's requests, for those that come another way than its frames.
+    #[must_use]
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// The peer gave a sign of life that is not a frame, such as a pong.
+    pub fn heard(&mut self) {
+        if let Some(last_heard) = &mut self.last_heard {
+            *last_heard = Instant::now();
+        }
+    }
+
+    /// Takes frames and answers them until the peer is gone or the session is
+    /// closed. It stops reading while too much of what it took is unanswered.
+    pub async fn run(&mut self, source: &mut impl FrameSource) -> Ended {
+        let outbox = self.requests.outbox().clone();
+        let mut timer = pin!(sleep_until(self.next_timer()));
+        loop {
+            let (has_slots, has_room) = (self.has_slots(), outbox.has_answer_room());
+            let awaited = Awaited {
+                room: !has_room,
+                drain: true,
+            };
+            tokio::select! {
+                biased;
+                signal = outbox.signal(awaited) => match signal {
+                    Signal::Room => {}
+                    Signal::Drain => return self.drain(&outbox).await,
+                    Signal::Closing => return Ended::Closing,
+                },
+                () = timer.as_mut() => {
+                    self.on_timer(&outbox);
+                    timer.as_mut().reset(self.next_timer());
+                }
+                Some(answered) = self.answers.next() => self.answered(&outbox, answered),
+                frame = source.next_frame(), if has_slots && has_room => match frame {
+                    Ok(Some(frame)) => {
+                        self.heard();
+                        self.take(&outbox, &frame).await;
+                        // A new token may expire before the old one.
+                        let next = self.next_timer();
+                        if next < timer.deadline() {
+                            timer.as_mut().reset(next);
+                        }
+                    }
+                    Ok(None) => return Ended::PeerGone,
+                    Err(error) => outbox.close(error),
+                },
+            }
+        }
+    }
+
+    /// Whether another request may be taken.
+    fn has_slots(&self) -> bool {
+        let config = &self.requests.services().config;
+        self.others < config.requests_in_flight_max
+            && self.answers.len() - self.others < config.posts_in_flight_max
+    }
+
+    async fn take(&mut self, outbox: &Outbox, frame: &Frame) {
+        let request = match self.requests.decode(frame) {
+            Ok(request) => request,
+            Err(error) => {
+                self.requests.count_refusal(&error);
+                return refuse(outbox, frame.request, &error);
+            }
+        };
+        let posted_at = matches!(request, Request::Post(_)).then(Instant::now);
+        let accepted = self.accept(outbox, request).await;
+        match accepted {
+            Ok(Accepted::Answer(answer)) => outbox.answer(answer.to_frame(frame.request)),
+            Ok(Accepted::Nothing) => {}
+            Ok(Accepted::Later(answer)) => {
+                self.others += usize::from(posted_at.is_none());
+                self.answers.push(Answering {
+                    request: frame.request,
+                    posted_at,
+                    answer,
+                });
+            }
+            Err(error) => {
+                self.requests.count_refusal(&error);
+                refuse(outbox, frame.request, &error);
+            }
+        }
+    }
+
+    /// Takes a request; while that waits for its turn, answers go out.
+    async fn accept(&mut self, outbox: &Outbox, request: Request) -> Result<Accepted, WireError> {
+        let requests = self.requests.clone();
+        // Boxed, so that an idle session does not keep room for it.
+        let mut accepting = Box::pin(requests.accept(request));
+        loop {
+            tokio::select! {
+                biased;
+                accepted = accepting.as_mut() => return accepted,
+                Some(answered) = self.answers.next() => self.answered(outbox, answered),
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        outbox: &Outbox,
+        (request, posted_at, answer): <Answering as Future>::Output,
+    ) {
+        self.others -= usize::from(posted_at.is_none());
+        match answer {
+            Ok(answer) => {
+                if let Some(posted_at) = posted_at {
+                    let metrics = &self.requests.services().metrics;
+                    metrics.acknowledged(posted_at.elapsed());
+                }
+                outbox.answer(answer.to_frame(request));
+            }
+            Err(error) => {
+                self.requests.count_refusal(&error);
+                refuse(outbox, request, &error);
+            }
+        }
+    }
+
+    fn next_timer(&self) -> Instant {
+        let expiry = self.requests.expiry().lock().next();
+        let silence = self
+            .last_heard
+            .map(|heard| heard + self.requests.services().config.silence_timeout);
+        let next = silence.map_or(expiry, |silence| silence.min(expiry));
+        next.min(Instant::now() + TIMER_MAX)
+    }
+
+    fn on_timer(&self, outbox: &Outbox) {
+        let now = Instant::now();
+        let mut expiry = self.requests.expiry().lock();
+        let token_expires_at_ms = expiry.expires_at_ms();
+        let due = expiry.due(now);
+        drop(expiry);
+        match due {
+            Due::Nothing => {}
+            Due::Tell => outbox.notice(frame_of(
+                0,
+                &TokenExpiring {
+                    token_expires_at_ms,
+                },
+            )),
+            Due::End => outbox.close(WireError::new(
+                ErrorCode::TokenExpired,
+                "the token expired: connect again with a new one",
+            )),
+        }
+        let timeout = self.requests.services().config.silence_timeout;
+        if self.last_heard.is_some_and(|heard| now >= heard + timeout) {
+            outbox.close(WireError::new(
+                ErrorCode::SlowConsumer,
+                format!("nothing was heard for {} s", timeout.as_secs()),
+            ));
+        }
+    }
+
+    /// Says that the server goes away, finishes what was taken, and closes.
+    async fn drain(&mut self, outbox: &Outbox) -> Ended {
+        let config = self.requests.services().config;
+        let spread_ms = u32::try_from(config.reconnect_spread.as_millis()).unwrap_or(u32::MAX);
+        let reconnect_after_ms = rand::rng().random_range(0..=spread_ms);
+        outbox.notice(frame_of(0, &GoingAway { reconnect_after_ms }));
+        let deadline = Instant::now() + config.drain_timeout;
+        let awaited = Awaited {
+            room: false,
+            drain: false,
+        };
+        while !self.answers.is_empty() || self.requests.bulk_in_flight() > 0 {
+            let check = Instant::now() + DRAIN_CHECK;
+            tokio::select! {
+                biased;
+                _ = outbox.signal(awaited) => return Ended::Closing,
+                Some(answered) = self.answers.next() => self.answered(outbox, answered),
+                () = sleep_until(check.min(deadline)) => {
+                    if Instant::now() >= deadline {
+                        break;
+                    }
+                }
+            }
+        }
+        outbox.close(
+            WireError::new(
+                ErrorCode::ShuttingDown,
+                "the server goes away: connect again, elsewhere if possible",
+            )
+            .retry_after(reconnect_after_ms),
+        );
+        Ended::Closing
+    }
+}
+
+fn refuse(outbox: &Outbox, request: u32, error: &WireError) {
+    outbox.answer(refused(request, error));
+}
