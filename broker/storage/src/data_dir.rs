@@ -216,9 +216,18 @@ impl DataDir {
         &self,
         groups: impl IntoIterator<Item = GroupId>,
     ) -> Result<(), DataDirError> {
+        self.add_groups_as(self.inner.new_identity, groups)
+    }
+
+    /// As [`DataDir::add_groups`]; a first manifest gets `identity`.
+    pub(crate) fn add_groups_as(
+        &self,
+        identity: Identity,
+        groups: impl IntoIterator<Item = GroupId>,
+    ) -> Result<(), DataDirError> {
         let mut current = self.inner.manifest.lock();
         let mut manifest = current.clone().unwrap_or(Manifest {
-            identity: self.inner.new_identity,
+            identity,
             groups: BTreeSet::new(),
         });
         manifest.groups.extend(groups);

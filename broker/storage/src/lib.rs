@@ -22,10 +22,13 @@ pub mod verify;
 
 pub use checkpoint::{CheckpointError, CheckpointInfo};
 pub use data_dir::{DataDir, DataDirError};
+pub use disk::SyncObserver;
 pub use failure::{FailureHook, StorageFailure, StoragePart};
 pub use group::{GroupId, Marker};
 pub use log::{Completion, Log, LogConfig, LogEntry, LogError, LogOpenError, LogState};
+pub use repair::{AcceptLoss, RepairError, RepairReport, repair};
 pub use state::{
     GroupState, OpenReport, StateConfig, StateError, StateFigures, StateOpenError, StateStore,
     Transaction,
 };
+pub use verify::{Finding, Severity, VerifyOptions, VerifyReport, verify};

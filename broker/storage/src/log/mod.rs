@@ -16,6 +16,8 @@ mod engine;
 mod file_format;
 mod files;
 mod group;
+pub(crate) mod inspect;
+pub(crate) mod mend;
 mod open;
 mod queue;
 mod reader;

@@ -65,7 +65,7 @@ pub(crate) struct Survey {
     pub(crate) files: Vec<LogFile>,
     pub(crate) bytes: u64,
     pub(crate) batches: u64,
-    /// Whose log it is; `None` when it holds no batch.
+    /// Whose log it is by its last batch; `None` when it holds none.
     pub(crate) identity: Option<Identity>,
     /// The groups that anything is said of.
     pub(crate) groups: BTreeSet<GroupId>,
@@ -110,6 +110,11 @@ pub(crate) fn survey(log: &Path, catalogue: &Catalogue) -> io::Result<Survey> {
 }
 
 impl Survey {
+    /// The number of the last batch.
+    pub(crate) fn last_sequence(&self) -> Option<u64> {
+        self.last_sequence
+    }
+
     fn read_file(
         &mut self,
         file: &LogFile,
@@ -187,9 +192,9 @@ impl Survey {
                 return false;
             }
             self.last_sequence = Some(stamp.sequence);
-            self.identity.get_or_insert(stamp.identity);
+            self.identity = Some(stamp.identity);
         } else if let Some(stamp) = BatchStamp::of(batch) {
-            self.identity.get_or_insert(stamp.identity);
+            self.identity = Some(stamp.identity);
         }
         self.batches += 1;
         for item in &batch.items {

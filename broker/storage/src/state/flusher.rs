@@ -171,9 +171,7 @@ impl Flusher {
         };
         let durable_end = self.shared.log.durable_end(group.id);
         let bytes_max = config.flush_bytes_max.saturating_sub(bytes_before);
-        if group.overlay.read().oldest().is_none() {
-            return None;
-        }
+        group.overlay.read().oldest()?;
         group.overlay.write().rotate(config.window_bytes, since);
         group
             .overlay

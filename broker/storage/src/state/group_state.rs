@@ -182,6 +182,7 @@ fn read_overlay(group: &Group) -> RwLockReadGuard<'_, Overlay> {
 }
 
 /// The same for a shorter time.
+#[expect(clippy::map_identity, reason = "it converts the items' lifetime")]
 fn shorten<'short, 'long: 'short>(changes: Changes<'long>) -> Changes<'short> {
     Box::new(changes.map(|(key, value)| (key, value)))
 }

@@ -146,7 +146,7 @@ fn open_used(
     let mut sources = Sources::new();
     for group in groups {
         let log_state = log_state(log, *group);
-        let mut source = source(data_dir, log, *group, None)?;
+        let mut source = source(data_dir, *group, &log_state, None)?;
         let reached = source.as_ref().map(|info| info.applied.index);
         check_log(data_dir, *group, &log_state, reached)?;
         if let Some(info) = &mut source {
@@ -213,7 +213,7 @@ fn check_against_log(
             check_log(data_dir, *group, &log_state, reached)?;
             continue;
         }
-        let Some(mut found) = source(data_dir, log, *group, reached)? else {
+        let Some(mut found) = source(data_dir, *group, &log_state, reached)? else {
             continue;
         };
         check_log(data_dir, *group, &log_state, Some(found.applied.index))?;
@@ -231,14 +231,14 @@ fn log_state(log: &Log, group: GroupId) -> LogState {
 
 /// The newest whole checkpoint from which the log leads on; `None` when the log
 /// goes back to its begin and there is none.
-fn source(
+pub(crate) fn source(
     data_dir: &DataDir,
-    log: &Log,
     group: GroupId,
+    log: &LogState,
     sled: Option<u64>,
 ) -> Result<Option<CheckpointInfo>, StateOpenError> {
     let shelf = Shelf::of(data_dir, group);
-    let purged = log_state(log, group).purged.map(|marker| marker.index);
+    let purged = log.purged.as_ref().map(|marker| marker.index);
     let (whole, broken) = shelf.newest_whole(group, purged)?;
     for error in broken {
         tracing::warn!(%group, %error, "a checkpoint is not usable");

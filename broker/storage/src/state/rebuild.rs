@@ -23,7 +23,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// How a note begins that stands for a rebuild in progress.
 const IN_PROGRESS: &str = "rebuilding: ";
 
-pub(super) fn sled_path(data_dir: &DataDir) -> PathBuf {
+pub(crate) fn sled_path(data_dir: &DataDir) -> PathBuf {
     data_dir.state_path().join("sled")
 }
 
@@ -32,7 +32,7 @@ fn note_path(data_dir: &DataDir) -> PathBuf {
 }
 
 /// Leaves the note that sled must be rebuilt, durably.
-pub(super) fn leave_note(data_dir: &DataDir, reason: &str) -> io::Result<()> {
+pub(crate) fn leave_note(data_dir: &DataDir, reason: &str) -> io::Result<()> {
     let path = note_path(data_dir);
     data_dir.disk().replace_file(&path, reason.as_bytes())
 }
@@ -42,7 +42,7 @@ fn remove_note(data_dir: &DataDir) -> io::Result<()> {
 }
 
 /// What the note says, if there is one.
-pub(super) fn read_note(data_dir: &DataDir) -> io::Result<Option<String>> {
+pub(crate) fn read_note(data_dir: &DataDir) -> io::Result<Option<String>> {
     match fs::read(note_path(data_dir)) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
