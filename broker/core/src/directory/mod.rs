@@ -35,6 +35,10 @@ pub const TOKEN_ID_BYTES_MAX: usize = 256;
 /// Most departments that a token may name.
 pub const CLAIMED_DEPARTMENTS_MAX: usize = 32;
 
+/// Largest encoded [`Command`], in bytes: below what can be decoded. A proposer
+/// refuses a longer one (a batch of many large projects) before it is proposed.
+pub const COMMAND_BYTES_MAX: usize = 4 << 20;
+
 /// Most changes that may wait for one shard, about 20 MB of state; a command
 /// that would add to a longer queue is refused.
 pub const PENDING_CHANGES_MAX: u64 = 100_000;

@@ -7,6 +7,7 @@ mod commands;
 mod model;
 mod properties;
 mod rules;
+mod tokens;
 
 use confab_protocol::codec::{Packed, Text};
 use confab_protocol::message::directory::DirectoryChange;

@@ -287,4 +287,31 @@ proptest! {
             }
         }
     }
+
+    /// Whatever decodes can be applied, also what no door would let through.
+    #[test]
+    fn damaged_commands_do_not_panic(
+        (by, what) in any_command(),
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+        index in any::<u64>(),
+        at_ms in any::<u64>(),
+    ) {
+        let mut store = MemoryStore::new();
+        let initialize = CommandKind::Initialize { shards: 2 };
+        let commands = std::iter::once((by.clone(), initialize)).chain(company());
+        for (place, (by, what)) in (1..).zip(commands) {
+            let command = Command { at_ms, by: Some(by), what };
+            apply(&mut store, place, &command).outcome.unwrap();
+        }
+        let mut bytes = encode(&Command { at_ms, by: Some(by), what });
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Ok(command) = decode::<Command>(&bytes) {
+            let before = store.clone();
+            let applied = apply(&mut store, index, &command);
+            prop_assert!(applied.outcome.is_ok() || store == before);
+        }
+    }
 }
