@@ -24,6 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "broker/src/gateway/quic",
             "broker/src/peers",
             "client-sdk/src/quic",
+            "bench/src",
         ],
     ),
     ("raft_engine", &["broker/storage/src/log"]),
