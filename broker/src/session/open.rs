@@ -80,11 +80,9 @@ impl Session {
         let channels = services.router.channel_page(&actor, window).await;
         let totals = services.router.totals(&actor).await;
         let behind = services.router.behind(&actor, &hello.positions).await;
-        let interest = services.router.presence_interest(&actor).await;
-        let presence =
-            services
-                .presence
-                .connect(&actor.user, &actor.device, outbox.clone(), interest);
+        let presence = services
+            .presence
+            .connect(&actor.user, &actor.device, outbox.clone());
         let session = registration.session();
         tracing::debug!(
             session,

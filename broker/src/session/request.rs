@@ -1,7 +1,7 @@
 //! What a session may ask, and who answers it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use crate::router::{Actor, PendingAnswer, SignIn};
 /// What became of a request.
 pub enum Accepted {
     /// It is answered.
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// The answer is on its way.
     Later(PendingAnswer),
     /// It has no answer.
@@ -44,6 +44,11 @@ pub(super) struct Inner {
     pub(super) presence: Device,
     rate: ConnectionRate,
     gateway: Gateway,
+    /// When a post last told presence that the user is active, in Unix
+    /// milliseconds.
+    pub(super) last_active_ms: AtomicU64,
+    /// Whether the user has typed since the last post.
+    pub(super) has_typed: AtomicBool,
     expiry: Mutex<Expiry>,
     /// Requests on bulk streams that are being worked on.
     bulk: AtomicUsize,
@@ -76,6 +81,8 @@ impl Requests {
         Self(Arc::new(Inner {
             rate: services.rates.connection(),
             gateway,
+            last_active_ms: AtomicU64::new(0),
+            has_typed: AtomicBool::new(false),
             services,
             actor,
             name,
@@ -137,6 +144,7 @@ impl Requests {
                 inner.services.metrics.sent();
                 let rates = &inner.services.rates;
                 self.within(rates.message(&inner.actor.user, &post.channel))?;
+                self.was_active(&post);
                 let pending = inner.services.router.post(&inner.actor, post).await?;
                 Ok(Accepted::Later(pending))
             }
@@ -149,10 +157,10 @@ impl Requests {
                 Ok(done())
             }
             Request::WatchPresence(body) => self.watch_presence(&body),
-            Request::OpenChannel(body) => self.open_channel(&body).await,
-            Request::CloseChannel(body) => self.close_channel(&body).await,
+            Request::OpenChannel(body) => self.open_channel(&body),
+            Request::CloseChannel(body) => Ok(self.close_channel(&body)),
             Request::Typing(body) => {
-                self.typing(body).await;
+                self.typing(&body).await;
                 Ok(Accepted::Nothing)
             }
             other => {
@@ -176,6 +184,16 @@ impl Requests {
             metrics.rate_limited(limited.scope.name());
             limited.into()
         })
+    }
+
+    /// The connection lives.
+    pub(super) fn is_alive(&self) {
+        self.0.presence.heartbeat(false);
+    }
+
+    /// The session ends for good: its user is not waited for.
+    pub(super) fn leave(&self) {
+        self.0.presence.leave();
     }
 
     /// Counts a request that is answered with an error.
@@ -228,7 +246,7 @@ impl Requests {
             let Ok(Request::Typing(typing)) = self.decode(&frame) else {
                 return;
             };
-            self.typing(typing).await;
+            self.typing(&typing).await;
         }
     }
 
@@ -367,5 +385,5 @@ fn unexpected_hello() -> WireError {
 }
 
 pub(super) fn done() -> Accepted {
-    Accepted::Answer(Answer::Done(Done {}))
+    Accepted::Answer(Box::new(Answer::Done(Done {})))
 }

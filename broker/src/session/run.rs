@@ -17,10 +17,6 @@ use super::outbox::{Awaited, Outbox, Signal};
 use super::request::{Accepted, Requests, refused};
 use crate::router::PendingAnswer;
 
-/// Longest time until a session's timer looks again: far enough not to matter,
-/// near enough for any timer wheel.
-const TIMER_MAX: Duration = Duration::from_secs(24 * 3600);
-
 /// How often a session that drains looks whether its bulk requests are done.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -42,6 +38,8 @@ pub struct Session {
     others: usize,
     /// When the peer was last heard, if the session has to watch for it.
     last_heard: Option<Instant>,
+    /// When presence is told next that the peer lives.
+    alive_at: Instant,
 }
 
 /// A request that was taken and is not answered yet.
@@ -66,7 +64,9 @@ impl Future for Answering {
 
 impl Session {
     pub(super) fn new(requests: Requests, peer_is_watched: bool) -> Self {
+        let heartbeat_interval = requests.services().config.heartbeat_interval;
         Self {
+            alive_at: Instant::now() + heartbeat_interval,
             requests,
             answers: FuturesUnordered::new(),
             others: 0,
@@ -103,7 +103,7 @@ impl Session {
                 signal = outbox.signal(awaited) => match signal {
                     Signal::Room => {}
                     Signal::Drain => return self.drain(&outbox).await,
-                    Signal::Closing => return Ended::Closing,
+                    Signal::Closing => return self.closing(&outbox),
                 },
                 () = timer.as_mut() => {
                     self.on_timer(&outbox);
@@ -203,11 +203,29 @@ impl Session {
             .last_heard
             .map(|heard| heard + self.requests.services().config.silence_timeout);
         let next = silence.map_or(expiry, |silence| silence.min(expiry));
-        next.min(Instant::now() + TIMER_MAX)
+        next.min(self.alive_at)
     }
 
-    fn on_timer(&self, outbox: &Outbox) {
+    fn closing(&self, outbox: &Outbox) -> Ended {
+        let reason = outbox.closing().map(|reason| reason.code());
+        // Who is shut out is not waited for as one that connects again is.
+        if let Some(ErrorCode::TokenRevoked | ErrorCode::UserDeactivated) = reason {
+            self.requests.leave();
+        }
+        Ended::Closing
+    }
+
+    fn on_timer(&mut self, outbox: &Outbox) {
         let now = Instant::now();
+        let interval = self.requests.services().config.heartbeat_interval;
+        if now >= self.alive_at {
+            self.alive_at = now + interval;
+            // An open connection is a sign of life where the transport notices
+            // a dead peer; elsewhere the peer must have been heard.
+            if self.last_heard.is_none_or(|heard| heard + interval >= now) {
+                self.requests.is_alive();
+            }
+        }
         let mut expiry = self.requests.expiry().lock();
         let token_expires_at_ms = expiry.expires_at_ms();
         let due = expiry.due(now);
@@ -249,7 +267,7 @@ impl Session {
             let check = Instant::now() + DRAIN_CHECK;
             tokio::select! {
                 biased;
-                _ = outbox.signal(awaited) => return Ended::Closing,
+                _ = outbox.signal(awaited) => return self.closing(outbox),
                 Some(answered) = self.answers.next() => self.answered(outbox, answered),
                 () = sleep_until(check.min(deadline)) => {
                     if Instant::now() >= deadline {
