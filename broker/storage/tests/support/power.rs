@@ -4,6 +4,7 @@
 //! since, and any length between the two. Of each directory: the entries of its
 //! last fsync, with any of the changes since. Files are told apart by inode, so
 //! that a rename without an fsync of its directory can be undone.
+#![allow(unreachable_pub)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
