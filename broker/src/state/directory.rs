@@ -1,6 +1,8 @@
 //! The directory group's state machine: applies, then says what sessions and
 //! propagators have to know at once.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use confab_core::directory::{self, Command, DirectoryView, Effects, Reply};
 use confab_protocol::codec::{decode, encode};
@@ -9,6 +11,7 @@ use confab_storage::{GroupState, Marker, StateError};
 use tokio::sync::watch;
 
 use super::view::{GroupView, Writes};
+use crate::presence::Presence;
 use crate::session::registry::Registry;
 
 /// What a directory command answers through Raft.
@@ -19,18 +22,20 @@ pub struct DirectoryMachine {
     state: GroupState,
     applied: watch::Sender<u64>,
     sessions: Registry,
+    presence: Presence,
 }
 
 impl DirectoryMachine {
     /// The machine over `state`; it ends sessions of `sessions` that lose
-    /// their right to be.
+    /// their right to be, and tells `presence` whose channels changed.
     #[must_use]
-    pub fn new(state: GroupState, sessions: Registry) -> Self {
+    pub fn new(state: GroupState, sessions: Registry, presence: Presence) -> Self {
         let applied = state.applied().map_or(0, |marker| marker.index);
         Self {
             state,
             applied: watch::Sender::new(applied),
             sessions,
+            presence,
         }
     }
 
@@ -40,8 +45,13 @@ impl DirectoryMachine {
         self.applied.subscribe()
     }
 
-    /// Ends the sessions that what was applied leaves without a right to be.
-    fn revoke(&self, effects: &Effects) {
+    /// Ends the sessions that what was applied leaves without a right to be,
+    /// and has looked up anew who hears of whom.
+    fn take_effect(&self, effects: &Effects) {
+        let channels: BTreeSet<_> = effects.members.iter().map(|change| &change.channel).collect();
+        for channel in channels {
+            self.presence.channel_changed(channel);
+        }
         let store = GroupView::new(self.state.clone());
         let directory = DirectoryView::new(&store);
         for user in &effects.users {
@@ -79,7 +89,7 @@ impl StateMachine for DirectoryMachine {
             }
         }
         writes.0.commit(applied)?;
-        effects.iter().for_each(|effects| self.revoke(effects));
+        effects.iter().for_each(|effects| self.take_effect(effects));
         self.applied.send_replace(index);
         Ok(replies)
     }

@@ -13,6 +13,7 @@ use confab_protocol::message::event::ChannelRole;
 use confab_protocol::{ChannelId, ChannelKind, Epoch, Offset, Text, UserId};
 
 use super::view::GroupView;
+use crate::presence;
 
 struct Inner {
     directory: GroupView,
@@ -179,5 +180,30 @@ impl Lookup {
         self.directory()
             .user(&other)
             .map_or_else(|| other.as_str().into(), |user| user.name)
+    }
+}
+
+impl presence::Directory for Lookup {
+    fn channels_of(&self, user: &UserId) -> Vec<ChannelId> {
+        let mut channels = Vec::new();
+        self.directory().visit_channels_of(user, |channel| {
+            channels.push(channel.clone());
+            ControlFlow::Continue(())
+        });
+        channels
+    }
+
+    fn members(&self, channel: &ChannelId, members_max: usize) -> Option<Vec<UserId>> {
+        let directory = self.directory();
+        let count = directory.channel(channel)?.member_count;
+        if usize::try_from(count).is_ok_and(|count| count > members_max) {
+            return None;
+        }
+        let page = directory.members(channel, None, members_max);
+        Some(page.items.into_iter().map(|(user, _)| user).collect())
+    }
+
+    fn is_member(&self, channel: &ChannelId, user: &UserId) -> bool {
+        Self::is_member(self, channel, user)
     }
 }

@@ -1,1 +1,0 @@
-//! Wires all services together and runs them until shutdown.

@@ -1,0 +1,237 @@
+//! Wires all services together and runs them until shutdown.
+//!
+//! The only file that knows every service. Opening goes from the disk outwards
+//! (storage, groups, router, sessions, gateways), so that a client is served
+//! only by a node that has recovered; closing goes the other way.
+
+mod replicas;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_replication::{InitializeError, StartError, StopReason};
+use confab_storage::{DataDirError, LogOpenError, StateOpenError, StorageFailure};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{self, Verifier};
+use crate::fanout::Fanout;
+use crate::gateway::http::ops;
+use crate::gateway::quic::{self, QuicConfig, QuicGateway};
+use crate::limits::{Clock, ConnectionConfig, Connections, RateConfig, RateLimits};
+use crate::ops::{Health, Metrics};
+use crate::presence::{self, Presence};
+use crate::router::now_ms;
+use crate::session::outbox::OutboxMeter;
+use crate::session::registry::Registry;
+use crate::session::{Services, SessionConfig};
+use replicas::{Replicas, Storage};
+
+/// How often gauges are read off groups and storage.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Everything a node needs to know, each part in the terms of its service.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Where logs, state and checkpoints are kept.
+    pub data_dir: PathBuf,
+    /// Shards of a new cluster; one that exists keeps its number.
+    pub shards: u16,
+    /// Proposals of one group that may wait before clients are told that the
+    /// node is overloaded.
+    pub proposals_queued_max: usize,
+    /// How long after posting its sender may edit a message; `None`: for ever.
+    pub edit_window_ms: Option<u64>,
+    /// How tokens are judged.
+    pub auth: auth::Config,
+    /// Limits and timers of sessions.
+    pub session: SessionConfig,
+    /// How fast users, connections and addresses may be.
+    pub rates: RateConfig,
+    /// How many connections there may be.
+    pub connections: ConnectionConfig,
+    /// Timers of presence and typing.
+    pub presence: presence::Config,
+    /// The QUIC gateway.
+    pub quic: QuicConfig,
+    /// The ops port.
+    pub ops: ops::Config,
+}
+
+/// Where a node listens, once it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Native clients, UDP.
+    pub quic: SocketAddr,
+    /// Metrics and health, TCP.
+    pub ops: SocketAddr,
+}
+
+/// Why a node did not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogOpenError),
+    /// The applied state cannot be opened or rebuilt.
+    #[error(transparent)]
+    State(#[from] StateOpenError),
+    /// A group did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A group did not get its first member.
+    #[error(transparent)]
+    Initialize(#[from] InitializeError),
+    /// The directory could not be begun.
+    #[error("the directory could not be begun: {0}")]
+    Directory(#[from] confab_protocol::WireError),
+    /// A key that tokens are judged by cannot be used.
+    #[error(transparent)]
+    Keys(#[from] auth::KeyError),
+    /// Native clients cannot be served.
+    #[error(transparent)]
+    Quic(#[from] quic::Error),
+    /// The ops port cannot be served.
+    #[error(transparent)]
+    Ops(#[from] ops::Error),
+    /// Storage failed while the node ran; nothing acknowledged is lost.
+    #[error("{0}; free space or replace the disk, then start again: nothing acknowledged is lost")]
+    StorageFailed(StorageFailure),
+    /// A group stopped by itself while the node ran.
+    #[error("a replication group has stopped ({0:?}); the log above says why")]
+    GroupStopped(StopReason),
+    /// A task of recovery panicked.
+    #[error("recovery panicked; the log above says where")]
+    RecoveryPanicked,
+}
+
+/// Runs a node until `shutdown`, then drains it. `ready` is called once, when
+/// clients can connect.
+///
+/// # Errors
+/// Why it did not start, or had to end before it was told to.
+pub async fn run(
+    config: NodeConfig,
+    ready: impl FnOnce(Addresses),
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
+    let metrics = Metrics::new();
+    let health = Health::new();
+    let recovered = health.component("recovery");
+    let storing = health.component("storage");
+    let gateway_health = health.component("gateway");
+    recovered.not_ready("the node reads its logs");
+    gateway_health.not_ready("the node does not listen yet");
+    // First of all, so that an orchestrator can watch a long recovery.
+    let services_end = CancellationToken::new();
+    let ops = ops::Server::bind(&config.ops, health, metrics.clone()).await?;
+    let ops_address = ops.local_addr();
+    let ops = tokio::spawn(ops.run(services_end.clone()));
+
+    let verifier = Verifier::new(config.auth.clone())?;
+    let storage = open_storage(&config, &metrics).await?;
+    let lookup = storage.lookup();
+    let registry = Registry::default();
+    let fanout = Fanout::new(lookup.clone(), metrics.clone());
+    let presence = Presence::new(
+        config.presence.clone(),
+        Arc::new(lookup.clone()),
+        None,
+        now_ms(),
+    );
+    let replicas =
+        Replicas::start(storage, &config, lookup, &fanout, &registry, &presence).await?;
+    recovered.ready();
+    storing.ready();
+
+    let rates = RateLimits::new(&config.rates, Clock::monotonic());
+    let services = Arc::new(Services {
+        config: config.session,
+        tokens: verifier.clone(),
+        rates: rates.clone(),
+        connections: Connections::new(config.connections.clone()),
+        router: replicas.router.clone(),
+        fanout,
+        presence: presence.clone(),
+        registry,
+        outboxes: OutboxMeter::new(metrics.clone()),
+        metrics: metrics.clone(),
+    });
+    let gateway_end = CancellationToken::new();
+    let gateway = QuicGateway::bind(
+        config.quic.clone(),
+        Arc::clone(&services),
+        gateway_end.clone(),
+    )?;
+    let addresses = Addresses {
+        quic: gateway.handle().address(),
+        ops: ops_address,
+    };
+    let mut gateway = tokio::spawn(gateway.run());
+    let background = [
+        tokio::spawn(verifier.run(services_end.clone())),
+        tokio::spawn(rates.run(services_end.clone())),
+        tokio::spawn(presence.run(services_end.clone())),
+    ];
+    gateway_health.ready();
+    tracing::info!(quic = %addresses.quic, ops = %addresses.ops, "ready");
+    ready(addresses);
+
+    let ended = watch_over(&replicas, &services, &metrics, &shutdown).await;
+    match &ended {
+        Ok(()) => tracing::info!("draining: clients are told to connect again"),
+        Err(error) => tracing::error!(%error, "the node ends"),
+    }
+    gateway_health.not_ready("the node drains");
+    if ended.is_err() {
+        storing.not_ready("storage or replication has failed");
+    }
+    gateway_end.cancel();
+    if let Err(error) = (&mut gateway).await {
+        tracing::error!(%error, "the gateway panicked");
+    }
+    services_end.cancel();
+    for task in background {
+        // They end at the token; a panic there was logged where it happened.
+        let _ = task.await;
+    }
+    drop(services);
+    replicas.shutdown().await;
+    let _ = ops.await;
+    tracing::info!("stopped");
+    ended
+}
+
+async fn open_storage(config: &NodeConfig, metrics: &Metrics) -> Result<Storage, NodeError> {
+    let (path, shards, metrics) = (config.data_dir.clone(), config.shards, metrics.clone());
+    tokio::task::spawn_blocking(move || Storage::open(&path, shards, &metrics))
+        .await
+        .map_err(|_| NodeError::RecoveryPanicked)?
+}
+
+/// Keeps the gauges fresh until the node is told to end, or has to.
+async fn watch_over(
+    replicas: &Replicas,
+    services: &Services,
+    metrics: &Metrics,
+    shutdown: &CancellationToken,
+) -> Result<(), NodeError> {
+    let failed = replicas.failed();
+    tokio::pin!(failed);
+    let mut sample = tokio::time::interval(SAMPLE_INTERVAL);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            error = &mut failed => return Err(error),
+            _ = sample.tick() => {
+                replicas.sample(metrics);
+                let counts = services.connections.counts();
+                metrics.connections(counts.total, counts.unauthenticated);
+            }
+        }
+    }
+}
