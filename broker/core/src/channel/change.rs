@@ -5,10 +5,11 @@
 //!
 //! Who is added starts with everything before read: the history can be paged,
 //! but a channel of a million messages does not greet a new member with a
-//! million unread ones. A bulk change lists its first 100 users only, so the
-//! others of it start at the beginning.
+//! million unread ones. The event lists the first 100 users of a bulk change and
+//! counts all of them.
 
 use confab_protocol::id::UserId;
+use confab_protocol::limits::MEMBERS_LISTED_MAX as LISTED;
 use confab_protocol::message::event::{Change, Member};
 use confab_protocol::position::Offset;
 
@@ -107,8 +108,8 @@ fn change_members(log: &mut Log<'_>, command: &Command, show: &Show, delta: &Mem
     log.head_mut().member_count = delta.member_count;
     let stored = StoredChange::MembersChanged {
         by: show.by.clone(),
-        added: delta.added.clone(),
-        removed: delta.removed.clone(),
+        added: delta.added.iter().take(LISTED).cloned().collect(),
+        removed: delta.removed.iter().take(LISTED).cloned().collect(),
         added_count: delta.added_count,
         removed_count: delta.removed_count,
         member_count: delta.member_count,
@@ -119,12 +120,13 @@ fn change_members(log: &mut Log<'_>, command: &Command, show: &Show, delta: &Mem
         added: delta
             .added
             .iter()
+            .take(LISTED)
             .map(|(user, role)| Member {
                 user: user.clone(),
                 role: *role,
             })
             .collect(),
-        removed: delta.removed.iter().cloned().collect(),
+        removed: delta.removed.iter().take(LISTED).cloned().collect(),
         added_count: delta.added_count,
         removed_count: delta.removed_count,
         member_count: delta.member_count,

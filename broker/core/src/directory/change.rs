@@ -4,7 +4,6 @@
 //! that keeps the log, at least once and in order; the shard skips what it has.
 
 use confab_protocol::codec::{Decode, Encode, Text};
-use confab_protocol::limits::MEMBERS_LISTED_MAX;
 use confab_protocol::message::event::{ChannelProperties, ChannelRole};
 use confab_protocol::{ChannelId, ChannelKind, Epoch, UserId};
 
@@ -81,11 +80,15 @@ impl StoredProperties {
     }
 }
 
+/// Most users that each list of a [`MembersDelta`] holds: as many as one command
+/// can name, so that lists are complete but for what follows from a rule alone.
+pub const DELTA_USERS_MAX: usize = 1_000;
+
 /// How a channel's members changed in one step.
 ///
 /// Invariant: no user is both in `added` and in `removed`, and the counts are
 /// those of the whole step, of which the lists hold the first
-/// [`MEMBERS_LISTED_MAX`] in order of their ids.
+/// [`DELTA_USERS_MAX`] in order of their ids.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Encode, Decode)]
 pub struct MembersDelta {
     /// Who is a member now or has another role, with the role.
@@ -104,7 +107,7 @@ impl MembersDelta {
     /// Counts a user who is a member with `role` now.
     pub(super) fn add(&mut self, user: &UserId, role: ChannelRole) {
         self.added_count = self.added_count.saturating_add(1);
-        if self.added.len() < MEMBERS_LISTED_MAX {
+        if self.added.len() < DELTA_USERS_MAX {
             self.added.push((user.clone(), role));
         }
     }
@@ -112,7 +115,7 @@ impl MembersDelta {
     /// Counts a user who is no longer a member.
     pub(super) fn remove(&mut self, user: &UserId) {
         self.removed_count = self.removed_count.saturating_add(1);
-        if self.removed.len() < MEMBERS_LISTED_MAX {
+        if self.removed.len() < DELTA_USERS_MAX {
             self.removed.push(user.clone());
         }
     }

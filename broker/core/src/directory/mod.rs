@@ -18,7 +18,9 @@ mod reply;
 mod view;
 
 pub use apply::{Applied, apply};
-pub use change::{ChannelChange, ChannelChangeKind, MembersDelta, StoredProperties};
+pub use change::{
+    ChannelChange, ChannelChangeKind, DELTA_USERS_MAX, MembersDelta, StoredProperties,
+};
 pub use command::{Command, CommandKind, CreateGroup, Provision};
 pub use effects::{Effects, MemberChange};
 pub use placement::{SHARDS_MAX, shard_of};

@@ -143,7 +143,7 @@ fn a_bulk_change_is_one_change_of_a_channel() {
             }
             other => panic!("{other:?}"),
         };
-        assert_eq!((delta.added.len(), delta.added_count), (100, 150));
+        assert_eq!((delta.added.len(), delta.added_count), (150, 150));
         assert_eq!(delta.added[99].0, user("u099"));
     }
 }
