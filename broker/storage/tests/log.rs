@@ -154,7 +154,9 @@ fn a_random_history_is_kept() {
     let mut random = SmallRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path());
-    let mut model: BTreeMap<u32, (u64, Vec<(u64, Vec<u8>)>)> = BTreeMap::new();
+    // Per group: up to where it is purged, and the entries behind.
+    type Held = (u64, Vec<(u64, Vec<u8>)>);
+    let mut model: BTreeMap<u32, Held> = BTreeMap::new();
     for step in 0..2000u32 {
         let number = random.random_range(1..=3);
         let (purged, entries) = model.entry(number).or_default();

@@ -96,7 +96,8 @@ fn random_bytes(path: &Path) {
 /// Every way of losing sled that an operator or a disk may find.
 #[test]
 fn a_lost_sled_is_rebuilt() {
-    let harms: [(&str, bool, fn(&Path)); 8] = [
+    type Harm = (&'static str, bool, fn(&Path));
+    let harms: [Harm; 8] = [
         ("nothing", false, |_| {}),
         ("deleted", true, |sled| fs::remove_dir_all(sled).unwrap()),
         ("emptied", true, |sled| {

@@ -13,6 +13,7 @@
 
 mod catalogue;
 mod engine;
+mod error;
 mod file_format;
 mod files;
 mod group;
@@ -25,9 +26,7 @@ mod survey;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -36,10 +35,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 
+pub use self::error::{LogError, LogOpenError, Lost, LostEntries};
 use self::group::{GroupLog, Located};
 use self::queue::{Change, Operation, Queue};
 use self::reader::ReadRequest;
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::DataDir;
 use crate::failure::{FailureHook, StorageFailure, StoragePart};
 use crate::{GroupId, Marker};
 
@@ -129,104 +129,6 @@ pub struct LogState {
     pub committed: Option<Bytes>,
     /// Up to where the log was purged, inclusive.
     pub purged: Option<Marker>,
-}
-
-/// Why the log did not do what was asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LogError {
-    /// The log is dead and the node must stop.
-    #[error(transparent)]
-    Failed(#[from] Arc<StorageFailure>),
-    /// The range begins before the first entry kept: use a checkpoint.
-    #[error("the log was purged up to index {last_purged}")]
-    Purged {
-        /// The last index that is gone.
-        last_purged: u64,
-    },
-    /// An entry is larger than [`ENTRY_BYTES_MAX`]; nothing was appended.
-    #[error("a log entry of {0} bytes is more than a log takes")]
-    TooLarge(usize),
-}
-
-/// Why the log did not open. Nothing was changed on disk.
-#[derive(Debug, thiserror::Error)]
-pub enum LogOpenError {
-    /// Damage that no power cut explains: entries that were acknowledged are gone.
-    #[error(
-        "the log file {file} is damaged at byte {offset}, before its end: {lost}. Restore the data directory from a backup or let this node catch up from its peers; `confab verify` shows the damage, `confab verify --repair` keeps what can be read and gives up the rest"
-    )]
-    Damaged {
-        /// The damaged file.
-        file: PathBuf,
-        /// Where its readable part ends.
-        offset: u64,
-        /// What lies behind the damage.
-        lost: Lost,
-    },
-    /// A log file that should be there is not.
-    #[error(
-        "the log file {0} is missing or unreadable: put it back, or restore the data directory from a backup; `confab verify --repair` goes on without it and says what is lost"
-    )]
-    Missing(PathBuf),
-    /// This is not the log that belongs to this data directory.
-    #[error(
-        "{0} does not belong to this data directory: it was emptied or comes from elsewhere. Put the right one back; `confab verify --repair` takes this one and says what is lost"
-    )]
-    Foreign(PathBuf),
-    /// The log engine refused to open.
-    #[error("the log in {path} does not open: {message}")]
-    Engine {
-        /// The log's directory.
-        path: PathBuf,
-        /// What the engine said.
-        message: Arc<str>,
-    },
-    /// The manifest does not fit.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The system refused to read or write.
-    #[error("cannot use {path}: {source}")]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-/// What a damaged log has lost, as far as it can be told.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Lost {
-    /// Batches found intact behind the damage.
-    pub batches_behind: usize,
-    /// Per group: the last index before the damage and the last seen behind it.
-    pub groups: Vec<LostEntries>,
-}
-
-/// What one group has lost.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub struct LostEntries {
-    /// The group.
-    pub group: GroupId,
-    /// Its last entry before the damage, if any is left.
-    pub last_kept: Option<u64>,
-    /// Its last entry seen behind the damage.
-    pub last_seen: u64,
-}
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} intact batches lie behind it", self.batches_behind)?;
-        for lost in &self.groups {
-            write!(f, "; group {} ", lost.group)?;
-            match lost.last_kept {
-                Some(last) => write!(f, "ends at entry {last} before it")?,
-                None => write!(f, "has no entry before it")?,
-            }
-            write!(f, " and reached at least {}", lost.last_seen)?;
-        }
-        Ok(())
-    }
 }
 
 /// A handle on the log; cheap to clone. The log closes with the last one, after
