@@ -9,6 +9,8 @@
 //! Not here: bytes on a transport, and what a request does to state.
 
 mod expiry;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod open;
 pub mod outbox;
 mod presence;

@@ -246,3 +246,6 @@ impl QuicGateway {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
