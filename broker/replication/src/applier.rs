@@ -199,9 +199,17 @@ impl RaftStateMachine<RaftTypes> for Applier {
         self.apply_chunk(chunk).await
     }
 
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        Some(SnapshotBuilder {
+            state: self.machine.state().clone(),
+            fresh: force,
+        })
+    }
+
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         SnapshotBuilder {
             state: self.machine.state().clone(),
+            fresh: true,
         }
     }
 

@@ -116,9 +116,11 @@ impl LogStore {
             .collect()
     }
 
+    /// All that is left of `range`: openraft checks itself whether the first entry is the one it needs.
     async fn read_all(&self, range: Range<u64>) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        let mut next = range.start;
+        let first_index = self.log.state(self.group).map_err(log_error)?.first_index;
+        let mut next = range.start.max(first_index.unwrap_or(range.end));
         while next < range.end {
             let read = self.read(next..range.end, self.read_bytes_max).await?;
             let Some(last) = read.last() else { break };

@@ -103,22 +103,23 @@ pub(crate) fn snapshot_of(
     })
 }
 
-/// Hands openraft the newest checkpoint, making one only where there is none.
-///
-/// Checkpoints are made by the checkpointer, before it asks openraft for a
-/// snapshot: a disk that refuses one then costs a retry, not the node.
+/// Hands openraft a checkpoint as its snapshot.
 pub(crate) struct SnapshotBuilder {
     pub(crate) state: GroupState,
+    /// Make one now. Else the newest will do, which the checkpointer has made
+    /// before it asked openraft: a disk that refuses a checkpoint then costs a
+    /// retry, not the node.
+    pub(crate) fresh: bool,
 }
 
 impl RaftSnapshotBuilder<RaftTypes> for SnapshotBuilder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<RaftTypes, SnapshotFile>, io::Error> {
-        let state = self.state.clone();
+        let (state, fresh) = (self.state.clone(), self.fresh);
         let checkpoint = tokio::task::spawn_blocking(move || match state.newest_checkpoint() {
-            Some(checkpoint) => Ok(checkpoint),
-            None => state.checkpoint(),
+            Some(checkpoint) if !fresh => Ok(checkpoint),
+            _ => state.checkpoint(),
         })
         .await
         .map_err(io::Error::other)?

@@ -57,7 +57,7 @@ pub fn number(bytes: &[u8]) -> u64 {
 }
 
 fn key(count: u64) -> Vec<u8> {
-    [b"c", &count.to_be_bytes()[..]].concat()
+    [b"e", &count.to_be_bytes()[..]].concat()
 }
 
 /// Admits what does not begin with `no`, and notes what it admitted.
@@ -176,7 +176,7 @@ impl Node {
     /// All commands applied here, in order.
     pub fn journal(&self) -> Vec<Bytes> {
         let mut commands = Vec::new();
-        self.state.scan(b"c\0", b"cout", false, &mut |_, command| {
+        self.state.scan(b"e", b"f", false, &mut |_, command| {
             commands.push(Bytes::copy_from_slice(command));
             ControlFlow::Continue(())
         });
