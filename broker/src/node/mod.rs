@@ -6,8 +6,6 @@
 
 mod replicas;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,57 +14,22 @@ use confab_storage::{DataDirError, LogOpenError, StateOpenError, StorageFailure}
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Verifier};
+use crate::config::Config;
+use crate::config::development::Addresses;
 use crate::fanout::Fanout;
 use crate::gateway::http::ops;
-use crate::gateway::quic::{self, QuicConfig, QuicGateway};
-use crate::limits::{Clock, ConnectionConfig, Connections, RateConfig, RateLimits};
+use crate::gateway::quic::{self, QuicGateway};
+use crate::limits::{Clock, Connections, RateLimits};
 use crate::ops::{Health, Metrics};
-use crate::presence::{self, Presence};
+use crate::presence::Presence;
 use crate::router::now_ms;
+use crate::session::Services;
 use crate::session::outbox::OutboxMeter;
 use crate::session::registry::Registry;
-use crate::session::{Services, SessionConfig};
 use replicas::{Replicas, Storage};
 
 /// How often gauges are read off groups and storage.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Everything a node needs to know, each part in the terms of its service.
-#[derive(Clone, Debug)]
-pub struct NodeConfig {
-    /// Where logs, state and checkpoints are kept.
-    pub data_dir: PathBuf,
-    /// Shards of a new cluster; one that exists keeps its number.
-    pub shards: u16,
-    /// Proposals of one group that may wait before clients are told that the
-    /// node is overloaded.
-    pub proposals_queued_max: usize,
-    /// How long after posting its sender may edit a message; `None`: for ever.
-    pub edit_window_ms: Option<u64>,
-    /// How tokens are judged.
-    pub auth: auth::Config,
-    /// Limits and timers of sessions.
-    pub session: SessionConfig,
-    /// How fast users, connections and addresses may be.
-    pub rates: RateConfig,
-    /// How many connections there may be.
-    pub connections: ConnectionConfig,
-    /// Timers of presence and typing.
-    pub presence: presence::Config,
-    /// The QUIC gateway.
-    pub quic: QuicConfig,
-    /// The ops port.
-    pub ops: ops::Config,
-}
-
-/// Where a node listens, once it does.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    /// Native clients, UDP.
-    pub quic: SocketAddr,
-    /// Metrics and health, TCP.
-    pub ops: SocketAddr,
-}
 
 /// Why a node did not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +55,9 @@ pub enum NodeError {
     /// A key that tokens are judged by cannot be used.
     #[error(transparent)]
     Keys(#[from] auth::KeyError),
+    /// No certificate is configured.
+    #[error("no certificate is configured: set tls.cert and tls.key, or start with --dev")]
+    NoCertificate,
     /// Native clients cannot be served.
     #[error(transparent)]
     Quic(#[from] quic::Error),
@@ -115,7 +81,7 @@ pub enum NodeError {
 /// # Errors
 /// Why it did not start, or had to end before it was told to.
 pub async fn run(
-    config: NodeConfig,
+    config: Config,
     ready: impl FnOnce(Addresses),
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
@@ -128,17 +94,17 @@ pub async fn run(
     gateway_health.not_ready("the node does not listen yet");
     // First of all, so that an orchestrator can watch a long recovery.
     let services_end = CancellationToken::new();
-    let ops = ops::Server::bind(&config.ops, health, metrics.clone()).await?;
+    let ops = ops::Server::bind(&config.ops(), health, metrics.clone()).await?;
     let ops_address = ops.local_addr();
     let ops = tokio::spawn(ops.run(services_end.clone()));
 
-    let verifier = Verifier::new(config.auth.clone())?;
+    let verifier = Verifier::new(config.auth())?;
     let storage = open_storage(&config, &metrics).await?;
     let lookup = storage.lookup();
     let registry = Registry::default();
     let fanout = Fanout::new(lookup.clone(), metrics.clone());
     let presence = Presence::new(
-        config.presence.clone(),
+        config.presence(),
         Arc::new(lookup.clone()),
         None,
         now_ms(),
@@ -148,12 +114,12 @@ pub async fn run(
     recovered.ready();
     storing.ready();
 
-    let rates = RateLimits::new(&config.rates, Clock::monotonic());
+    let rates = RateLimits::new(&config.rates(), Clock::monotonic());
     let services = Arc::new(Services {
-        config: config.session,
+        config: config.session(),
         tokens: verifier.clone(),
         rates: rates.clone(),
-        connections: Connections::new(config.connections.clone()),
+        connections: Connections::new(config.connections()),
         router: replicas.router.clone(),
         fanout,
         presence: presence.clone(),
@@ -163,13 +129,14 @@ pub async fn run(
     });
     let gateway_end = CancellationToken::new();
     let gateway = QuicGateway::bind(
-        config.quic.clone(),
+        config.quic().ok_or(NodeError::NoCertificate)?,
         Arc::clone(&services),
         gateway_end.clone(),
     )?;
     let addresses = Addresses {
         quic: gateway.handle().address(),
-        ops: ops_address,
+        http: None,
+        ops: Some(ops_address),
     };
     let mut gateway = tokio::spawn(gateway.run());
     let background = [
@@ -178,7 +145,7 @@ pub async fn run(
         tokio::spawn(presence.run(services_end.clone())),
     ];
     gateway_health.ready();
-    tracing::info!(quic = %addresses.quic, ops = %addresses.ops, "ready");
+    tracing::info!(quic = %addresses.quic, ops = %ops_address, "ready");
     ready(addresses);
 
     let ended = watch_over(&replicas, &services, &metrics, &shutdown).await;
@@ -206,9 +173,9 @@ pub async fn run(
     ended
 }
 
-async fn open_storage(config: &NodeConfig, metrics: &Metrics) -> Result<Storage, NodeError> {
-    let (path, shards, metrics) = (config.data_dir.clone(), config.shards, metrics.clone());
-    tokio::task::spawn_blocking(move || Storage::open(&path, shards, &metrics))
+async fn open_storage(config: &Config, metrics: &Metrics) -> Result<Storage, NodeError> {
+    let (config, metrics) = (config.clone(), metrics.clone());
+    tokio::task::spawn_blocking(move || Storage::open(&config, &metrics))
         .await
         .map_err(|_| NodeError::RecoveryPanicked)?
 }

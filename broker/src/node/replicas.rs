@@ -1,27 +1,22 @@
 //! The replicated part of a node: storage, the groups over it, the router.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use confab_replication::{Group, GroupConfig, GroupId, NoPeers, NodeId, StateMachine, StopReason};
-use confab_storage::{
-    DataDir, FailureHook, Log, LogConfig, StateConfig, StateStore, StorageFailure,
-};
+use confab_replication::{Group, GroupId, NoPeers, NodeId, StateMachine, StopReason};
+use confab_storage::{DataDir, FailureHook, Log, StateStore, StorageFailure};
 use tokio::sync::watch;
 
-use super::{NodeConfig, NodeError};
+use super::NodeError;
+use crate::config::Config;
 use crate::fanout::Fanout;
 use crate::ops::{Metrics, RaftFigures, RaftRole};
 use crate::presence::Presence;
-use crate::router::{DirectoryAdmission, Router, RouterConfig, ShardAdmission};
+use crate::router::{DirectoryAdmission, Router, ShardAdmission};
 use crate::session::registry::Registry;
 use crate::state::{DirectoryMachine, GroupView, Lookup, ShardMachine};
 
 /// The workspace of this cluster; more come later.
 const WORKSPACE: u32 = 1;
-
-/// This node, as long as it is alone.
-const NODE: NodeId = NodeId(1);
 
 /// The directory takes one command an entry: its log index then names one
 /// change, which is what channels' logs refer to.
@@ -55,24 +50,20 @@ impl Storage {
     ///
     /// # Errors
     /// Whatever stands in the way, with the way out.
-    pub(super) fn open(
-        path: &Path,
-        shards_at_first: u16,
-        metrics: &Metrics,
-    ) -> Result<Self, NodeError> {
+    pub(super) fn open(config: &Config, metrics: &Metrics) -> Result<Self, NodeError> {
         let (tell, failed) = watch::channel(None);
         let on_failure: FailureHook = Arc::new(move |failure: &StorageFailure| {
             tell.send_replace(Some(failure.clone()));
         });
-        let data_dir = DataDir::open(path)?;
-        let mut log_config = LogConfig::new(data_dir.clone());
+        let data_dir = DataDir::open(&config.server.data_dir)?;
+        let mut log_config = config.log_storage(data_dir.clone());
         let written = metrics.clone();
         log_config.on_write = Some(Arc::new(move |write| {
             written.log_written(write.entries as u64, write.bytes as u64, write.took);
         }));
         log_config.on_failure = Some(Arc::clone(&on_failure));
         let log = Log::open(log_config)?;
-        let mut state_config = StateConfig::new(data_dir);
+        let mut state_config = config.state_storage(data_dir);
         state_config.on_failure = Some(on_failure);
         let (store, report) = StateStore::open(state_config, &log)?;
         if let Some(reason) = &report.rebuilt {
@@ -81,7 +72,7 @@ impl Storage {
         // How many shards there are was decided when the first node started.
         let known = store.groups().len();
         let shards = match known {
-            0 => usize::from(shards_at_first),
+            0 => usize::try_from(config.raft.shards).unwrap_or(usize::MAX),
             known => known - 1,
         };
         let group = |index| store.group(GroupId::new(WORKSPACE, index));
@@ -115,7 +106,7 @@ impl Replicas {
     /// That a group does not start, or the directory does not begin.
     pub(super) async fn start(
         storage: Storage,
-        config: &NodeConfig,
+        config: &Config,
         lookup: Lookup,
         fanout: &Fanout,
         registry: &Registry,
@@ -135,8 +126,8 @@ impl Replicas {
             presence.clone(),
         ));
         let applied = directory_machine.applied();
-        let mut group_config = GroupConfig::new(NODE);
-        group_config.proposals_queued_max = config.proposals_queued_max;
+        let group_config = config.group();
+        let node = NodeId(config.raft.node_id);
         let mut directory_config = group_config.clone();
         directory_config.batch_commands_max = DIRECTORY_BATCH_COMMANDS;
         directory_config.batches_in_flight_max = DIRECTORY_BATCHES_IN_FLIGHT;
@@ -164,19 +155,16 @@ impl Replicas {
                 .await?,
             );
         }
-        directory.initialize([NODE]).await?;
+        directory.initialize([node]).await?;
         for group in &groups {
-            group.initialize([NODE]).await?;
+            group.initialize([node]).await?;
         }
         directory.wait_recovered().await;
         for group in &groups {
             group.wait_recovered().await;
         }
-        let router_config = RouterConfig {
-            edit_window_ms: config.edit_window_ms,
-        };
         let router = Router::new(
-            router_config,
+            config.router(),
             lookup.clone(),
             directory.clone(),
             &applied,
