@@ -274,6 +274,8 @@ fn nothing_acknowledged_is_lost_in_power_cuts() {
     }
     println!("{cuts} cuts, {rebuilds} rebuilds");
     assert!(cuts > 3);
+    // It would heal, but only by reading the whole checkpoint: not what a cut should cost.
+    assert!(rebuilds * 10 <= cuts);
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -3,7 +3,8 @@
 //! Of each file: what the last fsync saw, with any of the 4 KiB blocks written
 //! since, and any length between the two. Of each directory: the entries of its
 //! last fsync, with any of the changes since. Files are told apart by inode, so
-//! that a rename without an fsync of its directory can be undone.
+//! that a rename without an fsync of its directory can be undone; but a renamed
+//! file is there under one of its names, which all file systems grant.
 #![allow(unreachable_pub)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,11 +115,22 @@ impl Durable {
         let current = now.and_then(|path| listing(path).ok()).unwrap_or_default();
         let names: BTreeSet<_> = before.into_iter().flatten().map(|(name, _)| name).collect();
         let names: BTreeSet<_> = names.into_iter().chain(current.keys()).collect();
+        let mut chosen = BTreeMap::new();
         for name in names {
             let old = before.and_then(|names| names.get(name)).copied();
             let new = current.get(name).copied();
-            let chosen = if random.random() { old } else { new };
-            let Some(inode) = chosen else { continue };
+            if let Some(inode) = if random.random() { old } else { new } {
+                chosen.insert(name, inode);
+            }
+        }
+        for (name, inode) in before.into_iter().flatten() {
+            let was_renamed = current.values().any(|now| now == inode);
+            if was_renamed && !chosen.values().any(|chosen| chosen == inode) {
+                chosen.entry(name).or_insert(*inode);
+            }
+        }
+        for (name, inode) in chosen {
+            let new = current.get(name).copied();
             let path = now.map(|path| path.join(name));
             let path = path.filter(|_| new == Some(inode));
             let is_directory = path.as_ref().is_some_and(|path| path.is_dir())
