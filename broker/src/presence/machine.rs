@@ -4,18 +4,20 @@
 //! that could be seen marks its user, and [`Machine::tick`] tells what really
 //! changed once it is due. [`Machine::deadline`] says when that is.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod audience;
+mod record;
+mod timers;
+
+use std::collections::{BTreeSet, HashMap};
 
 use confab_protocol::message::presence::{Presence as Shown, PresenceState};
 use confab_protocol::{ChannelId, DeviceId, Text, UserId};
 use confab_replication::NodeId;
 
 use super::{Config, Delta, Remote, SessionId};
+use record::{Channel, Ghost, Session, User};
+use timers::{Timer, Timers};
 
-/// Presences in one notice: with the longest ids and texts about 150 KB.
-const NOTICE_USERS_MAX: usize = 500;
-/// Users that a session is told of when it connects; what is more it may ask for.
-const FIRST_NOTICE_USERS_MAX: usize = 5_000;
 /// Devices of one user whose choice is remembered.
 const CHOICES_MAX: usize = 16;
 
@@ -26,100 +28,6 @@ pub(super) struct Told {
     pub(super) notices: Vec<(Vec<SessionId>, Vec<Shown>)>,
     /// What other nodes are to hear.
     pub(super) deltas: Vec<Delta>,
-}
-
-struct Session {
-    user: UserId,
-    device: DeviceId,
-    chosen: PresenceState,
-    last_heartbeat_ms: u64,
-    last_active_ms: u64,
-    /// What the session was when it was last looked at.
-    state: PresenceState,
-    watched: Vec<UserId>,
-}
-
-/// What an ended session was, for the time in which it may come back.
-struct Ghost {
-    device: DeviceId,
-    state: PresenceState,
-    until_ms: u64,
-}
-
-struct User {
-    sessions: Vec<SessionId>,
-    ghost: Option<Ghost>,
-    /// What its devices chose, the newest last; so that a device that hides
-    /// does not show itself when it connects again.
-    choices: Vec<(DeviceId, PresenceState)>,
-    status: Text,
-    status_set_ms: u64,
-    last_seen_ms: u64,
-    remotes: Vec<Remote>,
-    /// What watchers were told last.
-    shown: (PresenceState, Text),
-    shown_at_ms: Option<u64>,
-    /// What other nodes were told last.
-    gossiped: (PresenceState, Text),
-    /// Tell watchers also what they may know: some of them are new.
-    is_forced: bool,
-    /// Its place in `Machine::forgettable`.
-    forgettable_since_ms: Option<u64>,
-}
-
-struct Channel {
-    members: Vec<UserId>,
-    /// Members with a session here; the channel is forgotten at 0.
-    present: usize,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
-enum Timer {
-    /// A session may have become away, or gone.
-    Session(SessionId),
-    /// A session is to hear how things stand.
-    First(SessionId),
-    /// A user's ghost ends.
-    Ghost(UserId),
-    /// A user's change may be told.
-    Tell(UserId),
-}
-
-/// When which timer ends; one time for each.
-#[derive(Default)]
-struct Timers {
-    queue: BTreeSet<(u64, Timer)>,
-    due: HashMap<Timer, u64>,
-}
-
-impl Timers {
-    fn set(&mut self, timer: Timer, at_ms: u64) {
-        self.clear(&timer);
-        self.due.insert(timer.clone(), at_ms);
-        self.queue.insert((at_ms, timer));
-    }
-
-    fn set_earlier(&mut self, timer: Timer, at_ms: u64) {
-        if self.due.get(&timer).is_none_or(|due| at_ms < *due) {
-            self.set(timer, at_ms);
-        }
-    }
-
-    fn clear(&mut self, timer: &Timer) {
-        if let Some(at_ms) = self.due.remove(timer) {
-            self.queue.remove(&(at_ms, timer.clone()));
-        }
-    }
-
-    fn take_due(&mut self, now_ms: u64) -> Option<Timer> {
-        let (at_ms, _) = self.queue.first()?;
-        if *at_ms > now_ms {
-            return None;
-        }
-        let (_, timer) = self.queue.pop_first()?;
-        self.due.remove(&timer);
-        Some(timer)
-    }
 }
 
 /// The machine.
@@ -136,47 +44,6 @@ pub(super) struct Machine {
     timers: Timers,
     /// Users that are not here, the one seen longest ago first.
     forgettable: BTreeSet<(u64, UserId)>,
-}
-
-impl User {
-    fn new() -> Self {
-        Self {
-            sessions: Vec::new(),
-            ghost: None,
-            choices: Vec::new(),
-            status: Text::default(),
-            status_set_ms: 0,
-            last_seen_ms: 0,
-            remotes: Vec::new(),
-            shown: (PresenceState::Offline, Text::default()),
-            shown_at_ms: None,
-            gossiped: (PresenceState::Offline, Text::default()),
-            is_forced: false,
-            forgettable_since_ms: None,
-        }
-    }
-}
-
-impl Session {
-    fn state_at(&self, now_ms: u64, config: &Config) -> PresenceState {
-        let silent_ms = now_ms.saturating_sub(self.last_heartbeat_ms);
-        let idle_ms = now_ms.saturating_sub(self.last_active_ms);
-        match self.chosen {
-            _ if silent_ms >= config.offline_after_ms => PresenceState::Offline,
-            PresenceState::Online if idle_ms >= config.away_after_ms => PresenceState::Away,
-            chosen => chosen,
-        }
-    }
-
-    /// When `state_at` changes by itself next.
-    fn next_change_ms(&self, now_ms: u64, config: &Config) -> Option<u64> {
-        let gone_ms = self.last_heartbeat_ms + config.offline_after_ms;
-        let away_ms = self.last_active_ms + config.away_after_ms;
-        [gone_ms, away_ms]
-            .into_iter()
-            .filter(|at_ms| *at_ms > now_ms)
-            .min()
-    }
 }
 
 impl Machine {
@@ -318,95 +185,6 @@ impl Machine {
         }
         self.look(now_ms, session);
         self.mark(now_ms, &user);
-    }
-
-    /// The session watches exactly these users, besides those it shares
-    /// channels with.
-    pub(super) fn watch(&mut self, session: SessionId, users: Vec<UserId>) {
-        let Some(watching) = self.sessions.get_mut(&session) else {
-            return;
-        };
-        let mut seen = HashSet::new();
-        let users: Vec<UserId> = users
-            .into_iter()
-            .filter(|user| seen.insert(user.clone()))
-            .collect();
-        for user in &users {
-            self.watchers.entry(user.clone()).or_default().push(session);
-        }
-        for user in std::mem::replace(&mut watching.watched, users) {
-            if let Some(watchers) = self.watchers.get_mut(&user) {
-                // The older of two entries: the newer one stays.
-                if let Some(place) = watchers.iter().position(|watcher| *watcher == session) {
-                    watchers.remove(place);
-                }
-                if watchers.is_empty() {
-                    self.watchers.remove(&user);
-                }
-            }
-        }
-    }
-
-    /// Of `channels`, those whose members are not known here.
-    pub(super) fn unknown<'a>(&self, channels: &'a [ChannelId]) -> Vec<&'a ChannelId> {
-        channels
-            .iter()
-            .filter(|channel| !self.channels.contains_key(*channel))
-            .collect()
-    }
-
-    /// These are all members of a channel; `None` when it is gone or too large
-    /// for presence.
-    pub(super) fn set_members(
-        &mut self,
-        now_ms: u64,
-        channel: &ChannelId,
-        members: Option<Vec<UserId>>,
-    ) {
-        let members = members
-            .filter(|members| members.len() <= self.config.channel_members_max)
-            .unwrap_or_default();
-        let before = self
-            .channels
-            .remove(channel)
-            .map_or(Vec::new(), |known| known.members);
-        for member in &before {
-            self.forget_membership(member, channel);
-        }
-        let present: Vec<UserId> = members
-            .iter()
-            .filter(|user| self.is_present(user))
-            .cloned()
-            .collect();
-        if present.is_empty() {
-            return;
-        }
-        for member in &members {
-            self.memberships
-                .entry(member.clone())
-                .or_default()
-                .push(channel.clone());
-        }
-        let before: HashSet<UserId> = before.into_iter().collect();
-        let count = present.len();
-        let added: Vec<UserId> = members
-            .iter()
-            .filter(|user| !before.contains(*user))
-            .cloned()
-            .collect();
-        self.channels.insert(
-            channel.clone(),
-            Channel {
-                members,
-                present: count,
-            },
-        );
-        // Of a channel that was not known here, those who are here hear of each
-        // other; of a known one, those who came and all others.
-        let came = if before.is_empty() { present } else { added };
-        for user in came {
-            self.introduce(now_ms, &user);
-        }
     }
 
     /// How users stand now, in the order asked.
@@ -630,123 +408,6 @@ impl Machine {
         }
         self.forget_later(user);
         is_news.then_some(shown)
-    }
-
-    /// The sessions that hear of a user: its own, those that watch it, those of
-    /// users that share a channel with it.
-    fn audience(&self, user: &UserId) -> Vec<SessionId> {
-        let mut audience: Vec<SessionId> = self.sessions_of(user).to_vec();
-        audience.extend(self.watchers.get(user).into_iter().flatten());
-        for channel in self.memberships.get(user).into_iter().flatten() {
-            let members = self.channels.get(channel).map(|channel| &channel.members);
-            for member in members.into_iter().flatten() {
-                audience.extend(self.sessions_of(member));
-            }
-        }
-        audience.sort_unstable();
-        audience.dedup();
-        audience
-    }
-
-    fn sessions_of(&self, user: &UserId) -> &[SessionId] {
-        self.users.get(user).map_or(&[], |record| &record.sessions)
-    }
-
-    /// Puts what one session is to hear into one notice, and sessions that are
-    /// to hear the same into one list, so that it is encoded once.
-    fn spread(&self, changes: Vec<Shown>) -> Vec<(Vec<SessionId>, Vec<Shown>)> {
-        let mut heard: HashMap<SessionId, Vec<usize>> = HashMap::new();
-        for (place, change) in changes.iter().enumerate() {
-            for session in self.audience(&change.user) {
-                heard.entry(session).or_default().push(place);
-            }
-        }
-        let mut alike: HashMap<Vec<usize>, Vec<SessionId>> = HashMap::new();
-        for (session, places) in heard {
-            alike.entry(places).or_default().push(session);
-        }
-        let mut notices = Vec::new();
-        for (places, mut sessions) in alike {
-            sessions.sort_unstable();
-            for places in places.chunks(NOTICE_USERS_MAX) {
-                let users = places.iter().map(|place| changes[*place].clone()).collect();
-                notices.push((sessions.clone(), users));
-            }
-        }
-        notices.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        notices
-    }
-
-    /// Who of those that a session hears of is there.
-    fn first_notices(&self, now_ms: u64, session: SessionId) -> Vec<(Vec<SessionId>, Vec<Shown>)> {
-        let Some(user) = self.sessions.get(&session).map(|opened| &opened.user) else {
-            return Vec::new();
-        };
-        let mut seen = HashSet::new();
-        let users: Vec<Shown> = self
-            .memberships
-            .get(user)
-            .into_iter()
-            .flatten()
-            .filter_map(|channel| self.channels.get(channel))
-            .flat_map(|channel| &channel.members)
-            .filter(|member| *member != user && seen.insert(*member))
-            .map(|member| self.shown(now_ms, member))
-            .filter(|shown| shown.state != PresenceState::Offline)
-            .take(FIRST_NOTICE_USERS_MAX)
-            .collect();
-        users
-            .chunks(NOTICE_USERS_MAX)
-            .map(|users| (vec![session], users.to_vec()))
-            .collect()
-    }
-
-    /// A user came into a channel: it hears of the others, they hear of it.
-    fn introduce(&mut self, now_ms: u64, user: &UserId) {
-        for session in self.sessions_of(user).to_vec() {
-            self.timers
-                .set_earlier(Timer::First(session), now_ms + self.config.settle_ms);
-        }
-        if let Some(record) = self.users.get_mut(user)
-            && record.shown.0 != PresenceState::Offline
-        {
-            record.is_forced = true;
-            self.mark(now_ms, user);
-        }
-    }
-
-    fn is_present(&self, user: &UserId) -> bool {
-        !self.sessions_of(user).is_empty()
-    }
-
-    /// The user's first session has begun, or its last one ended.
-    fn count_present(&mut self, user: &UserId, begins: bool) {
-        for channel in self.memberships.get(user).cloned().unwrap_or_default() {
-            let Some(known) = self.channels.get_mut(&channel) else {
-                continue;
-            };
-            if begins {
-                known.present += 1;
-                continue;
-            }
-            known.present -= 1;
-            if known.present == 0 {
-                let members = std::mem::take(&mut known.members);
-                self.channels.remove(&channel);
-                for member in members {
-                    self.forget_membership(&member, &channel);
-                }
-            }
-        }
-    }
-
-    fn forget_membership(&mut self, user: &UserId, channel: &ChannelId) {
-        if let Some(channels) = self.memberships.get_mut(user) {
-            channels.retain(|known| known != channel);
-            if channels.is_empty() {
-                self.memberships.remove(user);
-            }
-        }
     }
 
     /// Keeps a user that is nowhere for as long as there is room.
