@@ -25,7 +25,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::load::Loaded;
 use super::section::Source;
@@ -105,15 +105,15 @@ impl Files {
 }
 
 /// Where a development server listens.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 pub struct Addresses {
     /// QUIC, for native clients.
     pub quic: SocketAddr,
     /// HTTP and WebSocket, when served.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub http: Option<SocketAddr>,
     /// Metrics and health.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub ops: Option<SocketAddr>,
 }
 
@@ -175,14 +175,22 @@ pub fn apply(loaded: &mut Loaded, files: &Files) {
     loaded.sources.entry(keys).or_insert(Source::Development);
 }
 
-/// Writes where the server listens, for [`find`]. Call it once it does.
+/// Writes where the server listens, for [`find`], and for other programs where
+/// its files are. Call it once it listens.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn announce(data_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
     let path = data_dir.join(NOTE);
-    let note = serde_json::to_vec_pretty(addresses).expect("addresses are always JSON");
-    write(&path, &note, Access::Public)
+    let files = Files::of(&data_dir.canonicalize().map_err(at(data_dir))?);
+    let note = serde_json::json!({
+        "quic": addresses.quic,
+        "http": addresses.http,
+        "ops": addresses.ops,
+        "ca": files.ca.to_string_lossy(),
+        "secret": files.secret.to_string_lossy(),
+    });
+    write(&path, format!("{note:#}\n").as_bytes(), Access::Public)
 }
 
 /// Finds the development server of a data directory.

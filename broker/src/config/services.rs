@@ -151,7 +151,6 @@ impl Config {
             heartbeat_interval: Duration::from_millis(session.heartbeat_interval_ms),
             typing_interval: Duration::from_millis(session.typing_interval_ms),
             typing_timeout: Duration::from_millis(session.typing_timeout_ms),
-            ..SessionConfig::default()
         }
     }
 
