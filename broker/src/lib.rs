@@ -15,3 +15,6 @@ pub mod presence;
 pub mod router;
 pub mod session;
 pub mod state;
+
+// The command line looks at data directories and mends them.
+pub use confab_storage as storage;
