@@ -45,6 +45,12 @@ struct Channel {
     summary: Option<ChannelSummary>,
     /// The application knows of it.
     announced: bool,
+    /// Its summary was heard since connecting.
+    surveyed: bool,
+    /// Bulk answers, which overtake what is pushed, told of events up to here.
+    overtaken: Option<Offset>,
+    /// The cursor moved while its summary was asked for.
+    moved: bool,
     pull: Question,
     refresh: Question,
     attempts: u32,
@@ -57,6 +63,9 @@ impl Channel {
             counts: Counts::new(position.offset),
             summary: None,
             announced,
+            surveyed: false,
+            overtaken: None,
+            moved: false,
             pull: Question::None,
             refresh: Question::None,
             attempts: 0,
@@ -96,6 +105,8 @@ struct Removed {
 pub(super) enum Source {
     /// The window in `Welcome`: newer than anything heard before.
     Welcome,
+    /// Another part of the channel list, asked for to know of every channel.
+    List,
     /// Any other answer, or a push.
     Other,
 }
@@ -114,6 +125,10 @@ pub(super) struct Channels {
     /// Every channel that the user had is here, so another is new to the user.
     pub(super) complete: bool,
     pub(super) congested: bool,
+    /// The channel list is being read: where cursors moved meanwhile, it may be
+    /// older than they are.
+    pub(super) surveying: bool,
+    moved: BTreeSet<ChannelId>,
     me: Option<UserId>,
     held_events_max: usize,
     held_bytes_max: usize,
@@ -134,6 +149,8 @@ impl Channels {
             held_bytes: 0,
             complete: false,
             congested: false,
+            surveying: false,
+            moved: BTreeSet::new(),
             me: None,
             held_events_max: config.held_events_max,
             held_bytes_max: config.held_bytes_max,
@@ -228,6 +245,7 @@ impl Channels {
             return;
         };
         let held_before = channel.feed.held_bytes();
+        channel.overtaken = channel.overtaken.filter(|told| event.offset <= *told);
         let delivery = channel.feed.live(epoch, event, bytes, open, held_max);
         self.held_bytes = self.held_bytes + channel.feed.held_bytes() - held_before;
         if self.held_bytes > self.held_bytes_max {
@@ -254,6 +272,7 @@ impl Channels {
         let delivery = channel.feed.page(page);
         let helped = channel.feed.position() != before;
         let held_bytes = channel.feed.held_bytes();
+        channel.overtaken = Some(channel.feed.target());
         if helped {
             channel.attempts = 0;
         }
@@ -355,7 +374,7 @@ impl Channels {
             return;
         };
         channel.refresh = Question::None;
-        if again {
+        if again || std::mem::take(&mut channel.moved) {
             channel.refresh = Question::Due;
             let wait_ms = super::backoff::ceiling(RETRY_MS, RETRY_MS_MAX, channel.attempts);
             channel.attempts = channel.attempts.saturating_add(1);
@@ -370,6 +389,23 @@ impl Channels {
         {
             channel.refresh = Question::Due;
             self.refreshes.push_back(id.clone());
+        }
+    }
+
+    /// The channel list was read to its end: asks about those that were not in
+    /// it, for it is read page by page while channels move in it.
+    pub(super) fn survey_complete(&mut self) {
+        self.complete = true;
+        self.surveying = false;
+        self.moved.clear();
+        let left_out: Vec<ChannelId> = self
+            .map
+            .iter()
+            .filter(|(_, channel)| !channel.surveyed)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in left_out {
+            self.want_refresh(&id);
         }
     }
 
@@ -452,16 +488,22 @@ impl Channels {
         if head.epoch < position.epoch {
             return false;
         }
-        if source == Source::Welcome || head.epoch > position.epoch {
+        if source != Source::Other || head.epoch > position.epoch {
             channel.feed.head(head);
         }
-        let stale = head.epoch == position.epoch && head.offset < channel.feed.target();
-        if stale && source == Source::Other && channel.summary.is_some() {
+        let stale = source != Source::Welcome
+            && head.epoch == position.epoch
+            && head.offset < channel.feed.target();
+        if stale && channel.summary.is_some() {
             return false;
         }
         let before = channel.summary();
         channel.counts.set(new.read_state, head.offset);
         channel.summary = Some(new);
+        channel.surveyed = !stale;
+        if source == Source::List {
+            channel.overtaken = Some(channel.feed.target());
+        }
         let Some(after) = channel.summary() else {
             return false;
         };
@@ -470,11 +512,14 @@ impl Channels {
                 summary: after,
                 after: position.offset,
             }));
-        } else if source == Source::Other && before.as_ref() != Some(&after) {
+        } else if source != Source::Welcome && before.as_ref() != Some(&after) {
             out.push_back(Output::Event(ClientEvent::ChannelRefreshed(after)));
         }
         self.want_pull(&id);
-        true
+        if stale || (source == Source::List && self.moved.contains(&id)) {
+            self.want_refresh(&id);
+        }
+        !stale
     }
 
     /// A channel that the server says is new, whatever was known before.
@@ -554,11 +599,22 @@ impl Channels {
 
     /// The user's own cursor moved in a channel.
     pub(super) fn cursor(&mut self, state: &CursorState) {
-        if state.thread.is_none()
-            && let Some(channel) = self.map.get_mut(&state.channel)
-        {
-            let heard = channel.feed.target();
-            channel.counts.set(state.read_state, heard);
+        if state.thread.is_some() {
+            return;
+        }
+        if self.surveying && self.moved.len() < self.channels_max {
+            self.moved.insert(state.channel.clone());
+        }
+        let Some(channel) = self.map.get_mut(&state.channel) else {
+            return;
+        };
+        let heard = channel.feed.target();
+        let back = state.read_state.read < channel.counts.read_state().read;
+        channel.counts.set(state.read_state, heard);
+        channel.moved = channel.refresh == Question::InFlight;
+        // Either the user marked it unread, or what is known is newer than this.
+        if back || channel.overtaken.is_some() {
+            self.want_refresh(&state.channel);
         }
     }
 
@@ -567,9 +623,14 @@ impl Channels {
         self.pulls.clear();
         self.refreshes.clear();
         self.later.clear();
+        self.moved.clear();
+        self.surveying = false;
         (self.pulling, self.refreshing, self.held_bytes) = (0, 0, 0);
         for channel in self.map.values_mut() {
             channel.feed.drop_held();
+            channel.surveyed = false;
+            channel.overtaken = None;
+            channel.moved = false;
             channel.pull = Question::None;
             channel.refresh = Question::None;
             channel.attempts = 0;

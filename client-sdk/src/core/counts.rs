@@ -43,7 +43,7 @@ impl Counts {
     /// The cursors and counts now.
     pub(super) fn read_state(&self) -> ReadState {
         let read = self.base.read;
-        let all_seen = read >= self.seen_from && self.seen_to >= self.counted_to;
+        let all_seen = self.are_derived();
         let after = if all_seen {
             read
         } else {
@@ -63,6 +63,12 @@ impl Counts {
             mentions,
             ..self.base
         }
+    }
+
+    /// Whether all events that count were seen, so that the server's counts do
+    /// not matter.
+    pub(super) fn are_derived(&self) -> bool {
+        self.base.read >= self.seen_from && self.seen_to >= self.counted_to
     }
 
     /// The server's counts, taken when the log's newest event was `head`.
@@ -88,10 +94,13 @@ impl Counts {
     }
 
     fn posted(&mut self, message: &Message, counted: bool, me: &UserId) {
-        if message.thread_root.is_some() || message.deleted_at_ms.is_some() {
+        if message.thread_root.is_some() {
             return;
         }
         if message.sender != *me {
+            if message.deleted_at_ms.is_some() {
+                return;
+            }
             self.messages
                 .insert(message.offset, mentions_user(&message.mentions, me));
             if self.messages.len() > MESSAGES_MAX
@@ -137,7 +146,8 @@ impl Counts {
                 }
                 false
             }
-            None => !counted && in_base && message <= self.seen_from,
+            // Seen as a tombstone, it may have counted when it was not one.
+            None => !counted && in_base,
         }
     }
 

@@ -27,8 +27,8 @@ pub(crate) struct Delivery {
 pub(crate) struct Feed {
     position: Position,
     target: Offset,
-    /// A log in another epoch is known to exist.
-    epoch_changed: bool,
+    /// The head of the log in a later epoch, once it is known to exist.
+    next_life: Option<Position>,
     held: BTreeMap<Offset, (Event, usize)>,
     held_bytes: usize,
 }
@@ -38,7 +38,7 @@ impl Feed {
         Self {
             position,
             target: position.offset,
-            epoch_changed: false,
+            next_life: None,
             held: BTreeMap::new(),
             held_bytes: 0,
         }
@@ -60,7 +60,7 @@ impl Feed {
 
     /// Whether a page must be asked for.
     pub(crate) fn is_behind(&self) -> bool {
-        self.epoch_changed || self.target > self.position.offset
+        self.next_life.is_some() || self.target > self.position.offset
     }
 
     /// A live event. It is handed out if it is the next and `open`, else held
@@ -108,7 +108,6 @@ impl Feed {
         if page.epoch > self.position.epoch {
             self.reset(page.epoch, &mut delivery);
         }
-        self.epoch_changed = false;
         self.target = self.target.max(page.head);
         for event in page.events.iter() {
             if event.offset == self.position.offset.next() {
@@ -122,7 +121,7 @@ impl Feed {
     /// The log's head, as the server says.
     pub(crate) fn head(&mut self, head: Position) {
         if head.epoch > self.position.epoch {
-            self.epoch_changed = true;
+            self.next_life = self.next_life.max(Some(head));
         } else if head.epoch == self.position.epoch {
             self.target = self.target.max(head.offset);
         }
@@ -151,7 +150,7 @@ impl Feed {
     /// Gives up on what is missing: the server no longer shows the log.
     pub(crate) fn give_up(&mut self) {
         self.drop_held();
-        self.epoch_changed = false;
+        self.next_life = None;
         self.target = self.position.offset;
     }
 
@@ -163,12 +162,14 @@ impl Feed {
 
     fn reset(&mut self, epoch: Epoch, delivery: &mut Delivery) {
         self.drop_held();
-        self.epoch_changed = false;
         self.position = Position {
             epoch,
             offset: Offset(0),
         };
-        self.target = Offset(0);
+        self.target = match self.next_life.take_if(|head| head.epoch <= epoch) {
+            Some(head) if head.epoch == epoch => head.offset,
+            _ => Offset(0),
+        };
         delivery.reset = Some(epoch);
     }
 }

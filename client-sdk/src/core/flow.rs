@@ -84,13 +84,15 @@ impl Core {
         if let Some(resume) = self.next_resume() {
             self.send(Lane::Control, Purpose::Resume, &resume);
         }
-        if self.survey.list_after.is_some() && !self.survey.list_in_flight {
+        if !self.survey.list_in_flight
+            && let Some(after) = self.survey.list.take()
+        {
             self.survey.list_in_flight = true;
             let list = ListChannels {
-                after: self.survey.list_after.clone(),
+                after: after.clone(),
                 limit: PAGE_ITEMS_MAX,
             };
-            self.send(Lane::Bulk, Purpose::List, &list);
+            self.send(Lane::Bulk, Purpose::List(after), &list);
         }
         while let Some(pull) = self.channels.next_pull(self.config.sync_in_flight_max) {
             let sync = Sync {
@@ -174,7 +176,10 @@ impl Core {
                 self.retry_request(ticket, None, RequestError::Disconnected);
             }
             Some(Purpose::Pull(channel)) => self.channels.pull_failed(self.now_ms, &channel, false),
-            Some(Purpose::List) => self.survey.list_in_flight = false,
+            Some(Purpose::List(after)) => {
+                self.survey.list_in_flight = false;
+                self.survey.list.get_or_insert(after);
+            }
             _ => {}
         }
     }
@@ -293,17 +298,22 @@ impl Core {
             (Purpose::Refresh(channel), Answer::Error(error)) => {
                 let again = error.code().is_retryable();
                 self.channels.refreshed(self.now_ms, &channel, again);
+                if is_gone(error.code()) {
+                    self.channels.remove(&channel, None, &mut self.out);
+                }
             }
-            (Purpose::List, Answer::ChannelPage(page)) => {
+            (Purpose::List(_), Answer::ChannelPage(page)) => {
                 for summary in page.channels.iter() {
-                    self.channels.learn(summary, Source::Other, &mut self.out);
+                    self.channels.learn(summary, Source::List, &mut self.out);
                 }
                 self.survey.list_in_flight = false;
-                self.survey.list_after = page.next;
-                self.survey_listed();
+                // Unless it was to begin again meanwhile.
+                if self.survey.list.is_none() {
+                    self.survey_listed(page.next);
+                }
             }
-            // The rest of the list is a convenience: the next session asks again.
-            (Purpose::List, Answer::Error(_)) => self.survey.list_after = None,
+            // The next session asks again; until then no channel counts as new.
+            (Purpose::List(_), Answer::Error(_)) => self.survey.list_in_flight = false,
             (Purpose::Resume, Answer::Resumed(resumed)) => {
                 self.survey.resume_in_flight = false;
                 self.totals = resumed.totals;

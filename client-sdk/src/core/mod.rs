@@ -58,7 +58,8 @@ enum Purpose {
     Request(Ticket, Lane),
     Pull(ChannelId),
     Refresh(ChannelId),
-    List,
+    /// A page of the channel list, after a channel of it.
+    List(Option<ChannelListKey>),
     Resume,
     Token,
     /// Its answer needs no more than to come: a heartbeat.
@@ -93,8 +94,8 @@ struct Wanted {
 /// What is still to be asked to know of every channel, after connecting.
 #[derive(Debug, Default)]
 struct Survey {
-    /// Where the channel list goes on.
-    list_after: Option<ChannelListKey>,
+    /// Where the channel list goes on: from the top, or after a channel.
+    list: Option<Option<ChannelListKey>>,
     list_in_flight: bool,
     /// Positions that found no room in `Hello`.
     resume: Vec<ChannelPosition>,

@@ -2,6 +2,7 @@
 
 use confab_protocol::codec::PackedBuilder;
 use confab_protocol::limits::{CHANNEL_WINDOW, POSITIONS_MAX, REQUEST_FRAME_BYTES_MAX};
+use confab_protocol::message::channel::ChannelListKey;
 use confab_protocol::message::presence::{Heartbeat, OpenChannel};
 use confab_protocol::message::session::{ChannelPosition, Hello, RefreshToken, Resume, Welcome};
 use confab_protocol::message::{BodyError, Push};
@@ -144,8 +145,7 @@ impl Core {
         for head in welcome.behind.iter() {
             self.channels.head(head, &mut self.out);
         }
-        self.survey.list_after = welcome.channels.next;
-        self.survey_listed();
+        self.survey_listed(welcome.channels.next);
         self.channels.connected();
         self.restore();
         self.dirty = true;
@@ -156,12 +156,15 @@ impl Core {
         self.tokens.expires_at_ms = Some(self.now_ms.saturating_add(left_ms));
     }
 
-    /// A part of the channel list came: is it all?
-    pub(super) fn survey_listed(&mut self) {
-        if self.survey.list_after.is_none() {
-            self.channels.complete = true;
-        } else if self.channels.len() >= self.config.channels_tracked_max {
-            self.survey.list_after = None;
+    /// A part of the channel list came; where does it go on?
+    pub(super) fn survey_listed(&mut self, next: Option<ChannelListKey>) {
+        self.survey.list = None;
+        if next.is_none() {
+            self.channels.survey_complete();
+        } else if self.channels.len() < self.config.channels_tracked_max {
+            self.survey.list = Some(next);
+            self.channels.surveying = true;
+        } else {
             self.channels.complete = false;
         }
     }
@@ -184,9 +187,12 @@ impl Core {
         self.send(Lane::Control, Purpose::Ping, &Heartbeat { active });
     }
 
-    /// Asks what lies behind, of all channels.
+    /// Events were left out: asks what lies behind, of all channels, and whether
+    /// there are others.
     fn resume_all(&mut self) {
         self.survey.resume = self.channels.positions();
+        self.survey.list = Some(None);
+        self.channels.surveying = true;
     }
 
     /// The next positions to ask about, if any are left.
