@@ -69,21 +69,26 @@ pub struct SessionConfig {
     pub typing_timeout: Duration,
 }
 
+impl SessionConfig {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        outbox: OutboxConfig::DEFAULT,
+        messages: Rate::new(10, 20),
+        posts_in_flight_max: 1_024,
+        requests_in_flight_max: 16,
+        token_warning: Duration::from_secs(30),
+        silence_timeout: Duration::from_secs(60),
+        drain_timeout: Duration::from_secs(5),
+        reconnect_spread: Duration::from_secs(5),
+        heartbeat_interval: Duration::from_secs(25),
+        typing_interval: Duration::from_secs(2),
+        typing_timeout: Duration::from_secs(3),
+    };
+}
+
 impl Default for SessionConfig {
     fn default() -> Self {
-        Self {
-            outbox: OutboxConfig::default(),
-            messages: Rate::new(10, 20),
-            posts_in_flight_max: 1_024,
-            requests_in_flight_max: 16,
-            token_warning: Duration::from_secs(30),
-            silence_timeout: Duration::from_secs(60),
-            drain_timeout: Duration::from_secs(5),
-            reconnect_spread: Duration::from_secs(5),
-            heartbeat_interval: Duration::from_secs(25),
-            typing_interval: Duration::from_secs(2),
-            typing_timeout: Duration::from_secs(3),
-        }
+        Self::DEFAULT
     }
 }
 
@@ -142,3 +147,6 @@ fn now_ms() -> u64 {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,15 +40,20 @@ pub struct OutboxConfig {
     pub batch_bytes_max: usize,
 }
 
+impl OutboxConfig {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        bytes_max: 1 << 20,
+        answers_max: 1_024,
+        answer_bytes_max: 256 << 10,
+        batch_frames_max: 256,
+        batch_bytes_max: 128 << 10,
+    };
+}
+
 impl Default for OutboxConfig {
     fn default() -> Self {
-        Self {
-            bytes_max: 1 << 20,
-            answers_max: 1_024,
-            answer_bytes_max: 256 << 10,
-            batch_frames_max: 256,
-            batch_bytes_max: 128 << 10,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -12,6 +12,7 @@ use confab_protocol::message::session::{Done, Hello, RefreshToken, Refreshed};
 use confab_protocol::message::{Answer, Body, BodyError, Request, frame_of};
 use confab_protocol::{ErrorCode, Frame, Text, WireError};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::expiry::Expiry;
 use super::outbox::Outbox;
@@ -44,6 +45,9 @@ pub(super) struct Inner {
     pub(super) presence: Device,
     rate: ConnectionRate,
     gateway: Gateway,
+    opened_at: Instant,
+    /// When the peer was last heard, in milliseconds after `opened_at`.
+    last_heard_ms: AtomicU64,
     /// When a post last told presence that the user is active, in Unix
     /// milliseconds.
     pub(super) last_active_ms: AtomicU64,
@@ -81,6 +85,8 @@ impl Requests {
         Self(Arc::new(Inner {
             rate: services.rates.connection(),
             gateway,
+            opened_at: Instant::now(),
+            last_heard_ms: AtomicU64::new(0),
             last_active_ms: AtomicU64::new(0),
             has_typed: AtomicBool::new(false),
             services,
@@ -184,6 +190,20 @@ impl Requests {
             metrics.rate_limited(limited.scope.name());
             limited.into()
         })
+    }
+
+    /// The peer gave a sign of life. Frames count by themselves; a gateway says
+    /// it for whatever else it hears, such as a pong.
+    pub fn heard(&self) {
+        let since_ms = self.0.opened_at.elapsed().as_millis();
+        let since_ms = u64::try_from(since_ms).unwrap_or(u64::MAX);
+        self.0.last_heard_ms.store(since_ms, Ordering::Relaxed);
+    }
+
+    /// When the peer was last heard.
+    pub(super) fn last_heard(&self) -> Instant {
+        let since_ms = self.0.last_heard_ms.load(Ordering::Relaxed);
+        self.0.opened_at + Duration::from_millis(since_ms)
     }
 
     /// The connection lives.

@@ -36,8 +36,8 @@ pub struct Session {
     answers: FuturesUnordered<Answering>,
     /// Invariant: how many of `answers` are not posts.
     others: usize,
-    /// When the peer was last heard, if the session has to watch for it.
-    last_heard: Option<Instant>,
+    /// Whether the transport ends the connection of a peer that is gone.
+    peer_is_watched: bool,
     /// When presence is told next that the peer lives.
     alive_at: Instant,
 }
@@ -70,7 +70,7 @@ impl Session {
             requests,
             answers: FuturesUnordered::new(),
             others: 0,
-            last_heard: (!peer_is_watched).then(Instant::now),
+            peer_is_watched,
         }
     }
 
@@ -78,13 +78,6 @@ impl Session {
     #[must_use]
     pub fn requests(&self) -> &Requests {
         &self.requests
-    }
-
-    /// The peer gave a sign of life that is not a frame, such as a pong.
-    pub fn heard(&mut self) {
-        if let Some(last_heard) = &mut self.last_heard {
-            *last_heard = Instant::now();
-        }
     }
 
     /// Takes frames and answers them until the peer is gone or the session is
@@ -112,7 +105,7 @@ impl Session {
                 Some(answered) = self.answers.next() => self.answered(&outbox, answered),
                 frame = source.next_frame(), if has_slots && has_room => match frame {
                     Ok(Some(frame)) => {
-                        self.heard();
+                        self.requests.heard();
                         self.take(&outbox, &frame).await;
                         // A new token may expire before the old one.
                         let next = self.next_timer();
@@ -199,11 +192,15 @@ impl Session {
 
     fn next_timer(&self) -> Instant {
         let expiry = self.requests.expiry().lock().next();
-        let silence = self
-            .last_heard
-            .map(|heard| heard + self.requests.services().config.silence_timeout);
-        let next = silence.map_or(expiry, |silence| silence.min(expiry));
-        next.min(self.alive_at)
+        let next = expiry.min(self.alive_at);
+        self.silent_at()
+            .map_or(next, |silent_at| silent_at.min(next))
+    }
+
+    /// When a peer that has to be watched for counts as gone.
+    fn silent_at(&self) -> Option<Instant> {
+        let timeout = self.requests.services().config.silence_timeout;
+        (!self.peer_is_watched).then(|| self.requests.last_heard() + timeout)
     }
 
     fn closing(&self, outbox: &Outbox) -> Ended {
@@ -222,7 +219,7 @@ impl Session {
             self.alive_at = now + interval;
             // An open connection is a sign of life where the transport notices
             // a dead peer; elsewhere the peer must have been heard.
-            if self.last_heard.is_none_or(|heard| heard + interval >= now) {
+            if self.peer_is_watched || self.requests.last_heard() + interval >= now {
                 self.requests.is_alive();
             }
         }
@@ -243,11 +240,11 @@ impl Session {
                 "the token expired: connect again with a new one",
             )),
         }
-        let timeout = self.requests.services().config.silence_timeout;
-        if self.last_heard.is_some_and(|heard| now >= heard + timeout) {
+        if self.silent_at().is_some_and(|silent_at| now >= silent_at) {
+            let timeout = self.requests.services().config.silence_timeout;
             outbox.close(WireError::new(
                 ErrorCode::SlowConsumer,
-                format!("nothing was heard for {} s", timeout.as_secs()),
+                format!("nothing was heard for {} s", timeout.as_secs_f32()),
             ));
         }
     }

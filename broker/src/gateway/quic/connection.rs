@@ -10,7 +10,7 @@ use quinn::{Connection, SendStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::Slot;
-use super::endpoint::close_code;
+use super::endpoint::{close_code, welcome};
 use super::stream::{FrameReader, Written, write_frames, write_outbox};
 use super::{Shared, bulk};
 use crate::limits::ConnectionGuard;
@@ -135,6 +135,7 @@ async fn converse(shared: &Shared, connection: &Connection, greeted: Greeted) ->
         mut stream,
         mut reader,
     } = greeted;
+    welcome(connection);
     tokio::spawn(bulk::serve(
         connection.clone(),
         session.requests().clone(),

@@ -10,26 +10,31 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Error, QuicConfig, tls};
 
 /// Bidirectional streams that a client may have open: one for its session, the
-/// others for bulk requests.
+/// others for bulk requests. Before its `Hello` it has the one.
 pub(super) const BIDI_STREAMS: u32 = 16;
+const BIDI_STREAMS_OF_STRANGERS: u32 = 1;
 
-/// Unidirectional streams that a client may have open. Confab uses none; slots
-/// cost memory for every connection.
+/// Unidirectional streams that a client may have open. Confab uses none yet;
+/// slots cost memory for every connection.
 const UNI_STREAMS: u32 = 4;
 
 /// Bytes a client may send ahead on one stream: a whole frame, so that its
 /// reader need not be woken in the middle of one.
 const STREAM_WINDOW_BYTES: u32 = 128 << 10;
 
-/// Bytes a client may send ahead on all of its streams.
+/// Bytes a client may send ahead on all of its streams. Before its `Hello` it
+/// has less: what strangers can make us keep is bounded by this.
 const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
+const CONNECTION_WINDOW_BYTES_OF_STRANGERS: u32 = 64 << 10;
 
 /// Bytes that may wait in quinn for one client, beside the outbox.
 const SEND_WINDOW_BYTES: u64 = 256 << 10;
@@ -87,10 +92,10 @@ fn transport(config: &QuicConfig) -> Result<TransportConfig, Error> {
     // Congestion control (Cubic), segmentation offload, path MTU discovery and
     // fairness between streams are quinn's defaults and stay as they are.
     transport
-        .max_concurrent_bidi_streams(BIDI_STREAMS.into())
-        .max_concurrent_uni_streams(UNI_STREAMS.into())
+        .max_concurrent_bidi_streams(BIDI_STREAMS_OF_STRANGERS.into())
+        .max_concurrent_uni_streams(0u32.into())
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
-        .receive_window(CONNECTION_WINDOW_BYTES.into())
+        .receive_window(CONNECTION_WINDOW_BYTES_OF_STRANGERS.into())
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
@@ -99,6 +104,13 @@ fn transport(config: &QuicConfig) -> Result<TransportConfig, Error> {
         // with 100,000 clients has the smaller part of the work to spare.
         .keep_alive_interval(None);
     Ok(transport)
+}
+
+/// Gives a connection that has a session the room of one.
+pub(super) fn welcome(connection: &Connection) {
+    connection.set_receive_window(CONNECTION_WINDOW_BYTES.into());
+    connection.set_max_concurrent_bi_streams(BIDI_STREAMS.into());
+    connection.set_max_concurrent_uni_streams(UNI_STREAMS.into());
 }
 
 /// The keys by which a restarted node recognises its clients' packets.

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use confab_protocol::message::presence::Heartbeat;
-use confab_protocol::message::session::Hello;
+use confab_protocol::message::session::{ChannelPosition, Hello};
 use confab_protocol::message::{Answer, Body, frame_of};
-use confab_protocol::{ErrorCode, Frame};
+use confab_protocol::{ChannelId, ErrorCode, Frame, Position};
 
 use super::client::{Raw, Server, endpoint, soon};
 use crate::session::fixture::{Wanted, hello, token};
@@ -166,5 +166,45 @@ async fn noise_is_survived() {
         );
     }
     is_alive(&mut server.session("ann").await).await;
+    server.stop().await;
+}
+
+/// A stranger gets one stream and a small window, whatever it sends: what
+/// waits for its `Hello` is bounded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_gets_little_room() {
+    let server = Server::start().await;
+    let client = server.connect().await;
+    let more = client.connection.open_bi();
+    let wait = tokio::time::timeout(Duration::from_millis(300), more);
+    assert!(wait.await.is_err(), "there is one stream only");
+    let mut member = server.session("ann").await;
+    is_alive(&mut member).await;
+    soon(member.connection.open_bi()).await.unwrap();
+    server.stop().await;
+}
+
+/// The largest `Hello` that is allowed passes through the small window.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_hello_passes() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let mut body = hello("ann");
+    body.positions = (0..1_000)
+        .map(|number| ChannelPosition {
+            channel: ChannelId::new(&format!("dept-{number:064}")).unwrap(),
+            position: Position::default(),
+        })
+        .collect();
+    let welcome = client.hello(&body).await.unwrap();
+    assert_eq!(welcome.behind.len(), 1_000, "all of them are gone");
+    let mut client = server.connect().await;
+    body.positions = (0..1_001)
+        .map(|number| ChannelPosition {
+            channel: ChannelId::new(&format!("dept-{number}")).unwrap(),
+            position: Position::default(),
+        })
+        .collect();
+    assert_eq!(client.hello(&body).await.err(), Some(ErrorCode::TooLarge));
     server.stop().await;
 }

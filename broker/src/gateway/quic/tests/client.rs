@@ -189,7 +189,7 @@ impl Raw {
     }
 
     /// Waits for a push that `wanted` takes.
-    pub(super) async fn push<T>(&mut self, wanted: impl Fn(Push) -> Option<T>) -> T {
+    pub(super) async fn push<T>(&mut self, mut wanted: impl FnMut(Push) -> Option<T>) -> T {
         loop {
             let said = self.said().await.expect("the session goes on");
             if let Said::Push(push) = said

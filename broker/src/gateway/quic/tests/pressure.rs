@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_protocol::message::channel::{Anchor, History};
-use confab_protocol::message::frame_of;
+use confab_protocol::message::event::Change;
+use confab_protocol::message::{Push, frame_of};
 use confab_protocol::{ChannelId, ErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use super::super::QuicGateway;
-use super::client::{Server, certify, endpoint, soon};
+use super::client::{Raw, Server, certify, endpoint, soon};
 use super::talk::post;
 use crate::limits::ConnectionConfig;
+use crate::session::SessionConfig;
 use crate::session::fixture::{Fixture, Wanted, hello};
+use crate::session::outbox::OutboxConfig;
 
 /// A client that asks and never reads is ended; what it cost is bounded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,6 +50,90 @@ async fn who_takes_nothing_is_ended() {
     assert_eq!(greedy.closed().await, ErrorCode::SlowConsumer);
     let held = server.fixture.services.outboxes.bytes();
     assert!(held < 1 << 20, "{held} bytes are held for nobody");
+    server.stop().await;
+}
+
+/// What a session heard of its channel, cut where it was told that it is behind.
+#[derive(Default)]
+struct ChannelEvents {
+    /// Offsets of the events between one `Behind` and the next.
+    runs: Vec<Vec<u64>>,
+    behind: u64,
+    dropped: u64,
+}
+
+impl ChannelEvents {
+    /// Listens until a message with this content comes.
+    async fn of(client: &mut Raw, last: &str) -> Self {
+        let mut heard = Self {
+            runs: vec![Vec::new()],
+            ..Self::default()
+        };
+        client
+            .push(|push| {
+                match push {
+                    Push::Behind(behind) => {
+                        heard.behind += 1;
+                        heard.dropped += behind.events_dropped;
+                        heard.runs.push(Vec::new());
+                    }
+                    Push::Event(event) => {
+                        let run = heard.runs.last_mut().unwrap();
+                        run.push(event.event.offset.0);
+                        if let Change::MessagePosted { message } = event.event.change {
+                            return (message.content.as_str() == last).then_some(());
+                        }
+                    }
+                    _ => {}
+                }
+                None
+            })
+            .await;
+        heard
+    }
+}
+
+/// A session that does not keep up is told so once, keeps its connection, and
+/// hears of what comes after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_falls_behind_is_told_and_goes_on() {
+    let wanted = Wanted {
+        session: SessionConfig {
+            outbox: OutboxConfig {
+                bytes_max: 256 << 10,
+                ..OutboxConfig::default()
+            },
+            ..SessionConfig::default()
+        },
+        ..Wanted::default()
+    };
+    let server = Server::with(wanted, |_| {}).await;
+    let mut slow = server.session("ann").await;
+    let mut writer = server.session("bob").await;
+    let long = "x".repeat(16_000);
+    // More than the client's window (1.25 MB), quinn's (256 KiB) and the outbox.
+    for number in 2..202 {
+        writer.ask(number, &post(number.into(), &long)).await;
+        writer.answer(number).await;
+    }
+    let after = ChannelEvents::of(&mut slow, "after");
+    let (_, runs) = futures_util::join!(
+        async {
+            writer.ask(202, &post(202, "after")).await;
+            writer.answer(202).await;
+        },
+        after
+    );
+    assert!(runs.behind >= 1 && runs.dropped > 0);
+    for run in &runs.runs {
+        let is_dense = run.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        assert!(is_dense, "no gap without Behind: {run:?}");
+    }
+    let delivered: usize = runs.runs.iter().map(Vec::len).sum();
+    // Presence is counted among what was dropped, so there may be more.
+    assert!(delivered as u64 + runs.dropped >= 201);
+    let metrics = server.fixture.services.metrics.to_text();
+    assert!(!metrics.contains("confab_behind_total 0"));
     server.stop().await;
 }
 
