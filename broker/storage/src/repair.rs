@@ -80,7 +80,12 @@ pub fn repair(path: &Path, accept: AcceptLoss) -> Result<RepairReport, RepairErr
         .chain(logs.keys().copied())
         .collect();
     for group in groups {
-        let log = logs.get(&group).cloned().unwrap_or_default();
+        let (log, is_short) = logs.get(&group).cloned().unwrap_or_default();
+        if is_short && accept == AcceptLoss::Yes {
+            mender
+                .accept_end(group)
+                .map_err(|error| mend_error(&log_path, error))?;
+        }
         let purged = log.purged.as_ref().map(|marker| marker.index);
         let in_sled = sled.iter().find(|(of, _)| *of == group);
         let in_sled = in_sled.map(|(_, marker)| marker.clone());
@@ -195,6 +200,11 @@ fn mend_log(
         let (path, offset) = (damage.file.path.display(), damage.offset);
         texts.push(format!("{path} is cut at byte {offset}: {}", damage.lost));
         report.lost.extend(damage.lost.groups.iter().copied());
+    }
+    if let Err(message) = &found.groups
+        && texts.is_empty()
+    {
+        texts.push(message.to_string());
     }
     if foreign {
         texts.push("the log was not this data directory's and is taken for it".to_owned());

@@ -139,6 +139,7 @@ fn open(path: &Path, power: &Arc<Power>) -> (Log, StateStore, bool) {
     let mut config = LogConfig::new(data_dir.clone());
     config.file_bytes = 100 << 10;
     config.disk_bytes_target = 400 << 10;
+    config.clean_interval = Duration::from_millis(10);
     config.cache_bytes_max = 64 << 10;
     let log = Log::open(config).unwrap_or_else(|error| panic!("{error}"));
     let mut config = StateConfig::new(data_dir);

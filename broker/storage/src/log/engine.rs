@@ -4,6 +4,11 @@
 //! Files are not recycled: a gap in their numbers would then be normal, and a
 //! missing file could not be told from one that was reused.
 //!
+//! The engine may bring back entries that were dropped: it forgets the order to
+//! drop them once its file is removed, while copies of theirs may be left among
+//! the rewritten ones. It never forgets a record. So each group's records say where
+//! its log begins and ends, are written with every change of that, and decide.
+//!
 //! The engine remembers the block it read last in a thread-local that does not
 //! know which engine it came from. So each engine is read only by threads that
 //! serve that one engine (see `reader` and `writer`), never by callers.
@@ -26,6 +31,7 @@ use crate::{GroupId, Marker};
 const VOTE_KEY: &[u8] = b"v";
 const COMMITTED_KEY: &[u8] = b"c";
 const PURGED_KEY: &[u8] = b"p";
+const END_KEY: &[u8] = b"e";
 const INDEX_BYTES: usize = 8;
 
 /// What the engine said, as text: the caller can only tell the operator.
@@ -85,6 +91,10 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.engine.is_empty()
+    }
+
     pub(crate) fn append(
         &mut self,
         group: GroupId,
@@ -112,6 +122,12 @@ impl Batch {
             .put(group.as_u64(), COMMITTED_KEY.to_vec(), committed.to_vec())?)
     }
 
+    /// Records where the group's log ends, exclusive, after this batch.
+    pub(crate) fn end(&mut self, group: GroupId, end: u64) -> Result<(), EngineError> {
+        let end = end.to_be_bytes().to_vec();
+        Ok(self.engine.put(group.as_u64(), END_KEY.to_vec(), end)?)
+    }
+
     pub(crate) fn purge(&mut self, group: GroupId, purged: &Marker) -> Result<(), EngineError> {
         self.drop_before(group, purged.index + 1);
         Ok(self
@@ -130,6 +146,13 @@ impl Batch {
             .engine
             .put(GroupId::NODE.as_u64(), BATCH_KEY.to_vec(), stamp.encode())?)
     }
+}
+
+/// What is stored of a group.
+pub(crate) struct Loaded {
+    pub(crate) state: LogState,
+    /// The entries, end exclusive, that should be there and are not.
+    pub(crate) missing: Option<(u64, u64)>,
 }
 
 /// An open engine over the file system `F`.
@@ -187,18 +210,73 @@ impl<F: FileSystem + 'static> Engine<F> {
         BatchStamp::decode(&value)
     }
 
-    pub(crate) fn state(&self, group: GroupId) -> LogState {
+    /// First and last entry that the engine has, whether or not they count.
+    pub(crate) fn bounds(&self, group: GroupId) -> Option<(u64, u64)> {
+        let id = group.as_u64();
+        self.engine()
+            .first_index(id)
+            .zip(self.engine().last_index(id))
+    }
+
+    /// What the group's records and entries say together.
+    pub(crate) fn load(&self, group: GroupId) -> Loaded {
         let id = group.as_u64();
         let engine = self.engine();
-        LogState {
-            first_index: engine.first_index(id),
-            last_index: engine.last_index(id),
-            vote: engine.get(id, VOTE_KEY).map(Bytes::from),
-            committed: engine.get(id, COMMITTED_KEY).map(Bytes::from),
-            purged: engine
-                .get(id, PURGED_KEY)
-                .and_then(|bytes| Marker::decode(&bytes)),
+        let purged = engine
+            .get(id, PURGED_KEY)
+            .and_then(|bytes| Marker::decode(&bytes));
+        let end = engine
+            .get(id, END_KEY)
+            .and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)))
+            .unwrap_or(0);
+        let begin = purged.as_ref().map_or(0, |marker| marker.index + 1);
+        let live = self.bounds(group).and_then(|(first, last)| {
+            let (first, last) = (first.max(begin), (last + 1).min(end));
+            (first < last).then(|| (first, last - 1))
+        });
+        // An empty log that was never purged ends where it began: at 0 or 1.
+        let held_end = live.map_or(begin.max(1), |(_, last)| last + 1);
+        Loaded {
+            state: LogState {
+                first_index: live.map(|(first, _)| first),
+                last_index: live.map(|(_, last)| last),
+                vote: engine.get(id, VOTE_KEY).map(Bytes::from),
+                committed: engine.get(id, COMMITTED_KEY).map(Bytes::from),
+                purged,
+            },
+            missing: (held_end < end).then_some((held_end, end)),
         }
+    }
+
+    /// Drops entries that the engine has beyond where the group's log ends, and
+    /// those that its next one would not follow.
+    pub(crate) fn drop_stale(&self, group: GroupId, batch: &mut Batch) -> Result<(), EngineError> {
+        let state = self.load(group).state;
+        let purged = state.purged.map(|marker| marker.index);
+        let end = state.last_index.max(purged).map_or(0, |last| last + 1);
+        match self.bounds(group) {
+            Some((_, last)) if last + 1 < end => batch.drop_before(group, last + 1),
+            _ => self.truncate(group, end, batch)?,
+        }
+        Ok(())
+    }
+
+    /// The engine has no truncation, but writing an entry anew drops those after
+    /// it; where none is to be kept, all are purged.
+    pub(crate) fn truncate(
+        &self,
+        group: GroupId,
+        end: u64,
+        batch: &mut Batch,
+    ) -> Result<(), EngineError> {
+        match self.bounds(group) {
+            Some((first, last)) if end <= first => batch.drop_before(group, last + 1),
+            Some((_, last)) if end <= last => {
+                batch.append(group, &self.read(group, end - 1, end, 0)?)?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Reads `first..end`, all of which must be there, until `bytes_max` is

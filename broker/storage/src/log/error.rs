@@ -46,6 +46,20 @@ pub enum LogOpenError {
         "the log file {0} is missing or unreadable: put it back, or restore the data directory from a backup; `confab verify --repair` goes on without it and says what is lost"
     )]
     Missing(PathBuf),
+    /// Entries are missing although every file is whole.
+    #[error(
+        "the log in {path} has lost entries {from} to {end} (exclusive) of group {group}: put the right log back, or restore the data directory from a backup; `confab verify --repair` goes on without them"
+    )]
+    Incomplete {
+        /// The log's directory.
+        path: PathBuf,
+        /// The group.
+        group: GroupId,
+        /// The first missing entry.
+        from: u64,
+        /// Where the log should end, exclusive.
+        end: u64,
+    },
     /// This is not the log that belongs to this data directory.
     #[error(
         "{0} does not belong to this data directory: it was emptied or comes from elsewhere. Put the right one back; `confab verify --repair` takes this one and says what is lost"

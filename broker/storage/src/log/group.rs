@@ -21,7 +21,7 @@ pub(super) struct GroupLog {
     first_index: u64,
     /// One past the last entry; equal to `first_index` when there is none.
     next_index: u64,
-    /// No entry was ever appended nor any purged: the first may have any index.
+    /// No entry was ever appended nor any purged: the first may be 0 or 1.
     untouched: bool,
     tail: VecDeque<LogEntry>,
     tail_bytes: usize,
@@ -35,12 +35,11 @@ pub(super) struct GroupLog {
 }
 
 impl GroupLog {
-    /// The log as stored. The engine may bring back entries that were purged;
-    /// the purge marker, which it keeps, says so.
+    /// The log as stored.
     pub(super) fn new(stored: LogState) -> Self {
         let after_purged = stored.purged.as_ref().map(|marker| marker.index + 1);
-        let first_index = stored.first_index.max(after_purged);
-        let next_index = stored.last_index.map(|last| last + 1).max(first_index);
+        let first_index = stored.first_index.or(after_purged);
+        let next_index = stored.last_index.map(|last| last + 1).or(first_index);
         Self {
             first_index: first_index.unwrap_or(0),
             next_index: next_index.unwrap_or(0),
@@ -72,6 +71,7 @@ impl GroupLog {
             return;
         };
         if self.untouched {
+            assert!(first <= 1, "a log begins at 0 or 1, not at {first}");
             self.untouched = false;
             (self.first_index, self.next_index) = (first, first);
         }
@@ -100,7 +100,8 @@ impl GroupLog {
         end
     }
 
-    pub(super) fn purge(&mut self, purged: Marker) {
+    /// Drops the entries up to `purged`; returns where the log now ends, exclusive.
+    pub(super) fn purge(&mut self, purged: Marker) -> u64 {
         let first = purged.index + 1;
         self.untouched = false;
         if self.next_index <= first {
@@ -118,6 +119,7 @@ impl GroupLog {
         {
             self.purged = Some(purged);
         }
+        self.next_index
     }
 
     pub(super) fn set_vote(&mut self, vote: Bytes) {

@@ -9,7 +9,6 @@ use super::LogState;
 use super::catalogue::{Catalogue, CatalogueError};
 use super::engine::Engine;
 use super::files::ReadOnlyFiles;
-use super::group::GroupLog;
 use super::survey::{Survey, survey};
 use crate::GroupId;
 
@@ -57,10 +56,14 @@ pub(crate) fn inspect(log: &Path) -> io::Result<Inspection> {
 
 fn read_groups(log: &Path) -> Result<BTreeMap<GroupId, LogState>, Arc<str>> {
     let engine = Engine::open(log, ReadOnlyFiles, 64 << 20, u64::MAX).map_err(|e| e.0)?;
-    let state = |group| GroupLog::new(engine.state(group)).state();
-    Ok(engine
-        .groups()
-        .into_iter()
-        .map(|group| (group, state(group)))
-        .collect())
+    let mut groups = BTreeMap::new();
+    for group in engine.groups() {
+        let loaded = engine.load(group);
+        if let Some((from, end)) = loaded.missing {
+            let text = format!("entries {from} to {end} (exclusive) of group {group} are missing");
+            return Err(text.into());
+        }
+        groups.insert(group, loaded.state);
+    }
+    Ok(groups)
 }

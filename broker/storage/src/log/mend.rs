@@ -12,7 +12,6 @@ use super::catalogue::Catalogue;
 use super::engine::{Batch, Engine, EngineError};
 use super::file_format::{LogFile, list_files};
 use super::files::EngineFiles;
-use super::group::GroupLog;
 use super::inspect::Inspection;
 use super::survey::{BatchStamp, Damage, survey};
 use crate::disk::{Disk, parent_of};
@@ -138,13 +137,26 @@ impl Mender {
         Ok(())
     }
 
-    pub(crate) fn groups(&self) -> BTreeMap<GroupId, LogState> {
-        let state = |group| GroupLog::new(self.engine.state(group)).state();
-        let groups = self.engine.groups();
+    /// What is left of each group, and whether its records say that there was more.
+    pub(crate) fn groups(&self) -> BTreeMap<GroupId, (LogState, bool)> {
+        let groups = self.engine.groups().into_iter();
         groups
-            .into_iter()
-            .map(|group| (group, state(group)))
+            .map(|group| {
+                let loaded = self.engine.load(group);
+                (group, (loaded.state, loaded.missing.is_some()))
+            })
             .collect()
+    }
+
+    /// Records that the group's log ends where what is left of it does.
+    pub(crate) fn accept_end(&mut self, group: GroupId) -> Result<(), MendError> {
+        let state = self.engine.load(group).state;
+        let purged = state.purged.map(|marker| marker.index);
+        let end = state.last_index.max(purged).map_or(0, |last| last + 1);
+        let mut batch = Batch::default();
+        self.engine.drop_stale(group, &mut batch)?;
+        batch.end(group, end)?;
+        self.write(batch)
     }
 
     /// Drops all entries of the group and has its log lead on from `applied`.
@@ -154,12 +166,13 @@ impl Mender {
         applied: Option<&Marker>,
     ) -> Result<(), MendError> {
         let mut batch = Batch::default();
-        if let Some(last) = self.engine.state(group).last_index {
+        if let Some((_, last)) = self.engine.bounds(group) {
             batch.drop_before(group, last + 1);
         }
         if let Some(applied) = applied {
             batch.purge(group, applied)?;
         }
+        batch.end(group, applied.map_or(0, |applied| applied.index + 1))?;
         self.write(batch)
     }
 }

@@ -69,6 +69,8 @@ pub struct LogConfig {
     /// Time after which a commit index that nothing else carried to the disk is
     /// written by itself. Default 200 ms; costs one fsync.
     pub committed_delay: Duration,
+    /// How often files that hold nothing needed are looked for. Default 10 s.
+    pub clean_interval: Duration,
     /// Called after each write, for metrics. Default none. Must not block.
     pub on_write: Option<Arc<dyn Fn(LogWrite) + Send + Sync>>,
     /// Called once when the log fails for good. Default none.
@@ -86,6 +88,7 @@ impl LogConfig {
             file_bytes: 64 << 20,
             disk_bytes_target: 256 << 20,
             committed_delay: Duration::from_millis(200),
+            clean_interval: Duration::from_secs(10),
             on_write: None,
             on_failure: None,
         }
@@ -224,7 +227,8 @@ impl Shared {
 
 impl Log {
     /// Appends entries, which must be consecutive and follow the last one or
-    /// overwrite from one in the middle (whatever came after is dropped).
+    /// overwrite from one in the middle (whatever came after is dropped). A
+    /// group's very first entry is 0 or 1.
     ///
     /// Readable at once; `done` runs after the fsync. Waits while the queue is full.
     ///
@@ -276,8 +280,8 @@ impl Log {
 
     pub(crate) fn purge_with(&self, group: GroupId, last_purged: Marker, done: Option<Completion>) {
         self.submit(group, done, |log| {
-            log.purge(last_purged.clone());
-            Change::Purge(last_purged)
+            let end = log.purge(last_purged.clone());
+            Change::Purge(last_purged, end)
         });
     }
 

@@ -46,6 +46,17 @@ impl Log {
         let Some(stamp) = stamp else {
             return Err(LogOpenError::Foreign(path));
         };
+        for group in engine.groups() {
+            if let Some((from, end)) = engine.load(group).missing {
+                return Err(LogOpenError::Incomplete {
+                    path,
+                    group,
+                    from,
+                    end,
+                });
+            }
+        }
+        let stamp = drop_stale(&engine, stamp).map_err(engine_error)?;
         Self::start(config, engine, stamp).map_err(io_error)
     }
 
@@ -58,7 +69,7 @@ impl Log {
             .groups()
             .into_iter()
             .map(|group| {
-                let log = GroupLog::new(engine.state(group));
+                let log = GroupLog::new(engine.load(group).state);
                 (group, Arc::new(RwLock::new(log)))
             })
             .collect();
@@ -89,9 +100,11 @@ impl Log {
         let (cleaning, closed) = mpsc::channel();
         inner.cleaning = Some(cleaning);
         let (cleaner, cleaner_shared) = (engine.clone(), shared.clone());
-        inner
-            .threads
-            .push(named("log-cleaner").spawn(move || clean(&cleaner, &cleaner_shared, &closed))?);
+        let interval = config.clean_interval;
+        inner.threads.push(
+            named("log-cleaner")
+                .spawn(move || clean(&cleaner, &cleaner_shared, interval, &closed))?,
+        );
         let writer = Writer {
             shared,
             engine,
@@ -196,4 +209,21 @@ fn stamp(
     batch.stamp(stamp)?;
     engine.write(batch)?;
     Ok(Some(stamp))
+}
+
+/// Has the engine drop what it has beyond the ends of the groups' logs.
+fn drop_stale(
+    engine: &Engine<EngineFiles>,
+    mut stamp: BatchStamp,
+) -> Result<BatchStamp, EngineError> {
+    let mut batch = Batch::default();
+    for group in engine.groups() {
+        engine.drop_stale(group, &mut batch)?;
+    }
+    if !batch.is_empty() {
+        stamp.sequence += 1;
+        batch.stamp(stamp)?;
+        engine.write(batch)?;
+    }
+    Ok(stamp)
 }

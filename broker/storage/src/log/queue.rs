@@ -18,7 +18,8 @@ pub(super) struct Operation {
 pub(super) enum Change {
     Append(Vec<LogEntry>),
     Vote(Bytes),
-    Purge(Marker),
+    /// And where the log ends then, exclusive.
+    Purge(Marker, u64),
     /// Drop the entries from this index on.
     TruncateFrom(u64),
 }
@@ -32,7 +33,7 @@ impl Operation {
                 .iter()
                 .map(|entry| entry.bytes.len() + OVERHEAD)
                 .sum(),
-            Change::Vote(_) | Change::Purge(_) | Change::TruncateFrom(_) => OVERHEAD,
+            Change::Vote(_) | Change::Purge(..) | Change::TruncateFrom(_) => OVERHEAD,
         }
     }
 }

@@ -11,9 +11,6 @@ use super::files::EngineFiles;
 use super::{LogEntry, Shared};
 use crate::GroupId;
 
-/// How often purged files are looked for.
-const CLEAN_INTERVAL: Duration = Duration::from_secs(10);
-
 /// One read, and where its answer goes.
 pub(super) struct ReadRequest {
     pub(super) group: GroupId,
@@ -36,9 +33,14 @@ pub(super) fn serve_reads(engine: &Engine<EngineFiles>, requests: &Receiver<Read
     }
 }
 
-/// Removes purged files now and then until `closed` is closed.
-pub(super) fn clean(engine: &Engine<EngineFiles>, shared: &Arc<Shared>, closed: &Receiver<()>) {
-    while let Err(RecvTimeoutError::Timeout) = closed.recv_timeout(CLEAN_INTERVAL) {
+/// Removes purged files every `interval` until `closed` is closed.
+pub(super) fn clean(
+    engine: &Engine<EngineFiles>,
+    shared: &Arc<Shared>,
+    interval: Duration,
+    closed: &Receiver<()>,
+) {
+    while let Err(RecvTimeoutError::Timeout) = closed.recv_timeout(interval) {
         if shared.failure().is_some() {
             return;
         }

@@ -3,6 +3,7 @@
 //!
 //! Batches are numbered, and one is durable before the next is written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,17 +93,28 @@ impl Writer {
         let started = Instant::now();
         let mut batch = Batch::default();
         let mut entries_written = 0;
+        let mut ends = BTreeMap::new();
         for operation in operations {
             let group = operation.group;
             match &operation.change {
                 Change::Append(entries) => {
                     entries_written += entries.len();
                     batch.append(group, entries)?;
+                    ends.extend(entries.last().map(|entry| (group, entry.index + 1)));
                 }
                 Change::Vote(vote) => batch.vote(group, vote)?,
-                Change::Purge(marker) => batch.purge(group, marker)?,
-                Change::TruncateFrom(end) => self.truncate(&mut batch, group, *end)?,
+                Change::Purge(marker, end) => {
+                    batch.purge(group, marker)?;
+                    ends.insert(group, *end);
+                }
+                Change::TruncateFrom(end) => {
+                    self.engine.truncate(group, *end, &mut batch)?;
+                    ends.insert(group, *end);
+                }
             }
+        }
+        for (group, end) in ends {
+            batch.end(group, end)?;
         }
         for group in committed {
             if let Some(committed) = self.shared.group(*group).write().take_committed() {
@@ -120,24 +132,6 @@ impl Writer {
             });
         }
         Ok(())
-    }
-
-    /// The engine has no truncation, but writing an entry anew drops those after
-    /// it; where none is to be kept, all are purged.
-    fn truncate(&self, batch: &mut Batch, group: GroupId, end: u64) -> Result<(), EngineError> {
-        let written = self.engine.state(group);
-        let (Some(first), Some(last)) = (written.first_index, written.last_index) else {
-            return Ok(());
-        };
-        if end > last {
-            return Ok(());
-        }
-        if end <= first {
-            batch.drop_before(group, last + 1);
-            return Ok(());
-        }
-        let kept = self.engine.read(group, end - 1, end, 0)?;
-        batch.append(group, &kept)
     }
 
     fn complete(&self, operations: Vec<Operation>) {
