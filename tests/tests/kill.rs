@@ -1,0 +1,203 @@
+//! Nothing acknowledged is lost, nothing stands twice, and all readers see one
+//! order, however often the broker is killed: the first promise of all.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use confab_client::{Client, Sending};
+use confab_protocol::message::channel::Anchor;
+use confab_protocol::{ChannelId, Offset};
+use confab_tests::{Broker, Witness, general, seed, user, within};
+use futures_util::TryStreamExt;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const SENDERS: usize = 8;
+const KILLS: usize = 20;
+
+/// What one sender may have on its way at once.
+const IN_FLIGHT: usize = 8;
+
+/// Where a message was acknowledged, by its content.
+type Acknowledged = BTreeMap<String, (ChannelId, Offset)>;
+
+/// Eight clients send into two channels of different shards while the broker is
+/// killed twenty times, also while it recovers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_9() {
+    let mut random = StdRng::seed_from_u64(seed());
+    let mut broker = Broker::new().await;
+    let names: Vec<_> = (0..SENDERS).map(|number| format!("s{number}")).collect();
+    let readers = [broker.client("r1").await, broker.client("r2").await];
+    let mut clients = Vec::new();
+    for name in &names {
+        clients.push(broker.client(name).await);
+    }
+    let members = names.iter().map(|name| user(name)).chain([user("r2")]);
+    let group = readers[0]
+        .create_group("Busy", "", true, members, None)
+        .await;
+    let channels = [general(), group.unwrap().channel];
+    let witnesses = [
+        Witness::of(&readers[0]).await,
+        Witness::of(&readers[1]).await,
+    ];
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let sending: Vec<_> = clients
+        .iter()
+        .zip(&names)
+        .map(|(client, name)| {
+            let random = StdRng::seed_from_u64(random.random());
+            let stop = Arc::clone(&stop);
+            tokio::spawn(send(
+                client.clone(),
+                name.clone(),
+                channels.clone(),
+                random,
+                stop,
+            ))
+        })
+        .collect();
+
+    for _ in 0..KILLS {
+        let running = Duration::from_millis(random.random_range(20..600));
+        tokio::time::sleep(running).await;
+        broker.kill_9();
+        if random.random_ratio(1, 4) {
+            // Once more, while it reads its logs or has just begun to serve.
+            broker.spawn();
+            let starting = Duration::from_millis(random.random_range(0..400));
+            tokio::time::sleep(starting).await;
+            broker.kill_9();
+        }
+        broker.start().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut acknowledged = Acknowledged::new();
+    for task in sending {
+        acknowledged.extend(within("the last acknowledgements", task).await.unwrap());
+    }
+    assert!(
+        acknowledged.len() > KILLS * SENDERS,
+        "{}",
+        acknowledged.len()
+    );
+
+    for channel in &channels {
+        let last = within("the head", readers[0].channel(channel.clone()).summary()).await;
+        let last = last.unwrap().head;
+        for witness in &witnesses {
+            witness.reaches(channel, last).await;
+        }
+        let seen = witnesses[0].messages(channel);
+        assert_eq!(seen, witnesses[1].messages(channel), "one order for all");
+        check(channel, &seen, &acknowledged);
+    }
+
+    // The same again from what is stored, by somebody who was not there.
+    broker.kill_9();
+    broker.start().await;
+    let late = broker.client("r2").await;
+    for channel in &channels {
+        let history = late
+            .channel(channel.clone())
+            .history_stream(Anchor::After(Offset(0)));
+        let stored: Vec<_> = within("the history", history.try_collect()).await.unwrap();
+        let stored: Vec<_> = stored
+            .iter()
+            .map(|it| (it.offset, it.sender.to_string(), it.content.to_string()))
+            .collect();
+        assert_eq!(
+            stored,
+            witnesses[0].messages(channel),
+            "what is stored is what was seen"
+        );
+    }
+    eprintln!("{} messages over {KILLS} kills", acknowledged.len());
+}
+
+/// Sends until told to stop; answers with everything that was acknowledged,
+/// which is everything: a client does not give up.
+async fn send(
+    client: Client,
+    name: String,
+    channels: [ChannelId; 2],
+    mut random: StdRng,
+    stop: Arc<AtomicBool>,
+) -> Acknowledged {
+    let mut acknowledged = Acknowledged::new();
+    let mut waiting: VecDeque<(String, ChannelId, Sending)> = VecDeque::new();
+    for number in 0u32.. {
+        let done = stop.load(Ordering::Relaxed);
+        while waiting.len() >= IN_FLIGHT || (done && !waiting.is_empty()) {
+            let (content, channel, sending) = waiting.pop_front().unwrap();
+            let posted = sending.await.unwrap();
+            acknowledged.insert(content, (channel, posted.position.offset));
+        }
+        if done {
+            break;
+        }
+        let channel = channels[random.random_range(0..2)].clone();
+        let content = format!("{name} {number}");
+        let sending = client.channel(channel.clone()).send(content.as_str());
+        waiting.push_back((content, channel, sending.enqueue().await.unwrap()));
+        let pause = random.random_range(0..8);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    acknowledged
+}
+
+/// A channel's messages are exactly those acknowledged in it, each once, where
+/// its acknowledgement said, and each sender's in the order of sending.
+fn check(channel: &ChannelId, seen: &[(Offset, String, String)], acknowledged: &Acknowledged) {
+    let mut found = Acknowledged::new();
+    let mut last: BTreeMap<&str, u32> = BTreeMap::new();
+    for (offset, sender, content) in seen {
+        let twice = found.insert(content.clone(), (channel.clone(), *offset));
+        assert_eq!(twice, None, "{content:?} stands twice in {channel}");
+        let number = content.rsplit_once(' ').unwrap().1.parse().unwrap();
+        if let Some(before) = last.insert(sender, number) {
+            assert!(before < number, "{sender} sent {before} before {number}");
+        }
+    }
+    let here = acknowledged.iter().filter(|(_, (at, _))| at == channel);
+    let here: Acknowledged = here.map(|(k, v)| (k.clone(), v.clone())).collect();
+    assert_eq!(
+        found, here,
+        "what stands in {channel} is what was acknowledged"
+    );
+}
+
+/// A crash must not cost minutes: recovery follows the log's tail, not its
+/// length.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_broker_is_soon_back() {
+    let mut broker = Broker::new().await;
+    let u1 = broker.client("u1").await;
+    let mut sent = Vec::new();
+    for number in 0..2_000 {
+        let message = u1.channel(general()).send(format!("message {number}"));
+        sent.push(message.enqueue().await.unwrap());
+    }
+    let mut last = Offset(0);
+    for sending in sent {
+        last = within("an acknowledgement", sending)
+            .await
+            .unwrap()
+            .position
+            .offset;
+    }
+    broker.kill_9();
+    let killed = Instant::now();
+    broker.start().await;
+    let took = killed.elapsed();
+    let head = u1.channel(general()).summary().await.unwrap().head;
+    assert_eq!(head, last);
+    // Far above what it should take, for the machine may be busy.
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    eprintln!("back after {took:?}");
+}
