@@ -127,9 +127,8 @@ impl Core {
         self.link.opened(self.now_ms, heartbeat_ms);
         self.tokens.refused = 0;
         self.set_token_expiry(welcome.token_expires_at_ms, welcome.server_time_ms);
-        self.frame_bytes_max = (welcome.limits.frame_bytes_max as usize)
-            .min(REQUEST_FRAME_BYTES_MAX)
-            .max(1 << 10);
+        self.frame_bytes_max =
+            (welcome.limits.frame_bytes_max as usize).clamp(1 << 10, REQUEST_FRAME_BYTES_MAX);
         self.typing.interval_ms = u64::from(welcome.limits.typing_interval_ms);
         self.typing.timeout_ms = u64::from(welcome.limits.typing_timeout_ms);
         self.totals = welcome.totals;
@@ -166,6 +165,7 @@ impl Core {
             self.channels.surveying = true;
         } else {
             self.channels.complete = false;
+            self.channels.surveying = false;
         }
     }
 
