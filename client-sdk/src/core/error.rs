@@ -41,7 +41,7 @@ impl HandshakeFault {
     #[must_use]
     pub const fn from_alert(alert: u8) -> Self {
         match alert {
-            42..=46 | 48 | 113 => Self::Certificate(alert),
+            42..=46 | 48 | 51 | 113 => Self::Certificate(alert),
             120 => Self::Protocol,
             other => Self::Other(other),
         }

@@ -366,6 +366,7 @@ impl Server {
                 self.read(&mark.channel, mark.offset.0);
                 self.cursor(&mark.channel).into()
             }
+            Request::History(history) => self.history(history).into(),
             Request::Sync(sync) => match self.logs.get(&sync.channel) {
                 Some(log) => self.synced(log, sync).into(),
                 None => not_found(),
@@ -431,6 +432,38 @@ impl Server {
             duplicate,
         }
         .into()
+    }
+
+    fn history(&self, history: History) -> HistoryPage {
+        let log = &self.logs[&history.channel];
+        let all: Vec<Message> = log.messages().cloned().collect();
+        let (first, last) = match history.anchor {
+            Anchor::Latest | Anchor::AtTime(_) => (0, u64::MAX),
+            Anchor::Before(offset) => (0, offset.0 - 1),
+            Anchor::After(offset) => (offset.0 + 1, u64::MAX),
+        };
+        let forwards = matches!(history.anchor, Anchor::After(_) | Anchor::AtTime(_));
+        let mut page: Vec<Message> = all
+            .iter()
+            .filter(|message| (first..=last).contains(&message.offset.0))
+            .cloned()
+            .collect();
+        let limit = (self.page_max as usize).min(page.len());
+        if forwards {
+            page.truncate(limit);
+        } else {
+            page.drain(..page.len() - limit);
+        }
+        let older = page.first().map(|message| message.offset);
+        let newer = page.last().map(|message| message.offset);
+        HistoryPage {
+            channel: history.channel,
+            epoch: Epoch(log.epoch),
+            messages: page.into(),
+            next_before: older.filter(|offset| all[0].offset < *offset),
+            next_after: newer.filter(|offset| all[all.len() - 1].offset > *offset),
+            head: log.head().offset,
+        }
     }
 
     fn synced(&self, log: &Log, sync: Sync) -> SyncPage {
