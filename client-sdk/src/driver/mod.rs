@@ -65,6 +65,9 @@ struct Driver {
     dials: usize,
     callers: Callers,
     subscribers: Subscribers,
+    /// What the core last said to keep. At the end it says so before it gives up
+    /// what waits, so its own state is not asked for then.
+    kept: Option<SavedState>,
     ended: bool,
 }
 
@@ -79,6 +82,7 @@ pub(crate) async fn run(parts: Parts, wall_clock_us: u64, seed: u64) {
         dialling: None,
         dials: 0,
         callers: Callers::default(),
+        kept: None,
         ended: false,
     };
     driver.handle(Input::Start {
@@ -235,8 +239,9 @@ impl Driver {
                 Output::Event(event) => self.event(event),
                 Output::Persist(state) => {
                     if let Some(save) = &mut self.parts.save {
-                        save(state);
+                        save(state.clone());
                     }
+                    self.kept = Some(state);
                 }
             }
         }
@@ -255,7 +260,9 @@ impl Driver {
                 // The first reason stays; there is only one.
                 let _ = self.parts.closed.set(reason.clone());
                 self.ended = true;
-                self.callers.close(reason, self.parts.core.saved_state());
+                let kept = self.kept.take();
+                let state = kept.unwrap_or_else(|| self.parts.core.saved_state());
+                self.callers.close(reason, state);
             }
             _ => {}
         }
