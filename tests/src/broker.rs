@@ -161,6 +161,7 @@ impl Broker {
         for name in self.inherited() {
             command.env_remove(name);
         }
+        command.env("CONFAB_LOG_LEVEL", "info,openraft=warn");
         for (setting, value) in &self.setup.settings {
             let name = setting.replace('.', "_").to_ascii_uppercase();
             command.env(format!("CONFAB_{name}"), value);
