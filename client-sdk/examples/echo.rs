@@ -37,9 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Ok(bytes) = std::fs::read(state) {
         builder = builder.state(SavedState::from_bytes(&bytes)?);
     }
-    // Subscribe before there is a session: what it brings first is then heard.
-    let client = builder.start()?;
-    let mut events = client.subscribe().await;
+    let (client, mut events) = builder.start_subscribed()?;
     while let Some(event) = events.next().await {
         match event {
             ClientEvent::Connected { user, .. } => println!("connected as {}", user.id),

@@ -11,13 +11,12 @@
 //! use futures_util::StreamExt;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::builder("127.0.0.1:4433", "localhost")
+//! let (client, mut events) = Client::builder("127.0.0.1:4433", "localhost")
 //!     .ca_pem(std::fs::read("dev-ca.pem")?)
 //!     .token(std::env::var("CONFAB_TOKEN")?)
-//!     .connect()
+//!     .connect_subscribed()
 //!     .await?;
 //!
-//! let mut events = client.subscribe().await;
 //! let posted = client.channel(ChannelId::general()).send("Hello").await?;
 //! println!("durable at offset {}", posted.position.offset);
 //!

@@ -267,6 +267,34 @@ async fn a_slow_subscriber_loses_nothing() {
     assert_eq!(heard, (1..=EVENTS + 1).collect::<Vec<_>>());
 }
 
+/// A subscriber that stands still for long does not stop the others; it is told,
+/// and then gets what it missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_subscriber_stops_nobody() {
+    const EVENTS: u64 = 9_000;
+    let broker = Broker::start(1);
+    let client = builder(&broker).connect().await.unwrap();
+    let mut stuck = client.subscribe().await;
+    let mut brisk = client.subscribe().await;
+    broker.change(|server| {
+        for _ in 0..EVENTS {
+            server.say(&channel(0), "other", "hi");
+        }
+    });
+    let all: Vec<u64> = (1..=EVENTS).collect();
+    assert_eq!(offsets(&mut brisk, &channel(0), EVENTS).await, all);
+    let (mut heard, mut lagged) = (Vec::new(), false);
+    while heard.last() != Some(&EVENTS) {
+        match soon(stuck.next()).await.unwrap() {
+            ClientEvent::Channel(event) => heard.push(event.event.offset.0),
+            ClientEvent::Lagged { missed } => lagged = missed > 0,
+            _ => {}
+        }
+    }
+    assert!(lagged);
+    assert_eq!(heard, all);
+}
+
 /// A subscription begins wherever it is told to, and joins what happens now.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_starts_from_positions() {
@@ -300,8 +328,7 @@ async fn a_restarted_process_goes_on() {
     drop(events);
     let saved = client.close().await.unwrap();
     broker.change(|server| server.say(&channel(0), "other", "missed"));
-    let client = builder(&broker).state(saved).start().unwrap();
-    let mut events = client.subscribe().await;
+    let (_client, mut events) = builder(&broker).state(saved).start_subscribed().unwrap();
     assert_eq!(offsets(&mut events, &channel(0), 3).await, [3]);
 }
 

@@ -162,6 +162,71 @@ fn refusals_for_now_are_retried_up_to_a_deadline() {
     ));
 }
 
+/// A queue that was filled offline goes out no faster than the server takes it.
+#[test]
+fn messages_are_paced() {
+    let mut world = World::new(1);
+    world.server.rate = (10, 20);
+    for _ in 0..40 {
+        world.post(channel(0), "hi");
+    }
+    world.flow();
+    assert_eq!(world.posted.len(), 20);
+    world.advance(1_000);
+    world.flow();
+    assert_eq!(world.posted.len(), 30);
+    world.advance(1_000);
+    world.flow();
+    assert_eq!(world.posted.len(), 40);
+}
+
+/// What the server is too busy for just now is asked again, the core's own
+/// questions too, without leaving the connection.
+#[test]
+fn too_fast_is_asked_again() {
+    let mut world = World::new(5);
+    world.flow();
+    world.request(SetPresence {
+        state: PresenceState::Away,
+        status: "".into(),
+    });
+    world.flow();
+    world.cut(DownReason::Lost);
+    world.server.say(&channel(0), "other", "missed");
+    world.server.rate_limited = true;
+    world.server.asked.clear();
+    world.advance(1_000);
+    world.flow();
+    let edit = world.request(Edit {
+        channel: channel(0),
+        message: Offset(1),
+        content: "x".into(),
+        mentions: Default::default(),
+        if_version: None,
+    });
+    world.flow();
+    world.server.overflow = true;
+    world.server.say(&channel(1), "other", "left out");
+    world.server.behind();
+    world.flow();
+    assert!(world.heard(&channel(0)).is_empty() && world.heard(&channel(1)).is_empty());
+    world.server.rate_limited = false;
+    world.settle();
+    assert_eq!(world.heard(&channel(0)), [1]);
+    assert_eq!(world.heard(&channel(1)), [1]);
+    assert!(matches!(&world.answers[1..], [(ticket, Ok(_))] if *ticket == edit));
+    let told = |name| {
+        world
+            .server
+            .asked
+            .iter()
+            .filter(|asked| **asked == name)
+            .count()
+    };
+    assert!(told("SetPresence") >= 2);
+    assert_eq!(told("Hello"), 1);
+}
+
 /// Only the application knows whether to repeat an edit; a read is asked again.
 #[test]
 fn lost_requests_fail_unless_they_only_read() {

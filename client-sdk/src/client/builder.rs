@@ -7,9 +7,10 @@ use confab_protocol::{DeviceId, Text};
 use tokio::sync::{Notify, mpsc};
 
 use super::Client;
+use super::subscription::Subscription;
 use super::token::{SharedTokenProvider, TokenProvider};
 use crate::core::{CloseReason, Core, CoreConfig, SavedState};
-use crate::driver::{self, Parts, SaveState};
+use crate::driver::{self, NewSubscriber, Parts, SaveState};
 use crate::quic::{Dialer, TlsConfig, TlsError};
 
 /// Calls that wait for the driver; more wait at their callers.
@@ -165,6 +166,45 @@ impl Builder {
     /// [`ConnectError::Authority`], [`ConnectError::ServerName`] and
     /// [`ConnectError::NoToken`], when something is missing.
     pub fn start(self) -> Result<Client, ConnectError> {
+        let (client, _) = self.start_task(false)?;
+        Ok(client)
+    }
+
+    /// As [`Builder::start`], with a subscription that misses nothing: whoever
+    /// goes on from a saved state hears all that the first session brings.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub fn start_subscribed(self) -> Result<(Client, Subscription), ConnectError> {
+        let (client, subscriber) = self.start_task(true)?;
+        let subscription = Subscription::new(client.clone(), subscriber, None);
+        Ok((client, subscription))
+    }
+
+    /// Starts the client and waits until its session is open.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]. After [`ConnectError::TimedOut`] nothing goes on in
+    /// the background.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let timeout = self.connect_timeout;
+        let client = self.start()?;
+        wait(&client, timeout).await?;
+        Ok(client)
+    }
+
+    /// As [`Builder::connect`], with a subscription that misses nothing.
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub async fn connect_subscribed(self) -> Result<(Client, Subscription), ConnectError> {
+        let timeout = self.connect_timeout;
+        let (client, subscription) = self.start_subscribed()?;
+        wait(&client, timeout).await?;
+        Ok((client, subscription))
+    }
+
+    fn start_task(self, subscribed: bool) -> Result<(Client, Option<NewSubscriber>), ConnectError> {
         let tls = TlsConfig::new(&self.ca_pem, &self.server_name).map_err(|error| match error {
             TlsError::Authority => ConnectError::Authority,
             TlsError::ServerName => ConnectError::ServerName,
@@ -182,41 +222,41 @@ impl Builder {
             .save
             .as_ref()
             .map(|_| u64::try_from(self.save_interval.as_millis()).unwrap_or(u64::MAX));
+        let core = Core::new(config, self.token, self.saved);
+        let drained = Arc::new(Notify::new());
+        let (queue, subscriber) = subscribed
+            .then(|| NewSubscriber::new(core.positions(), drained.clone()))
+            .unzip();
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let closed = Arc::new(OnceLock::new());
         let parts = Parts {
-            core: Core::new(config, self.token, self.saved),
+            core,
             dialer: Dialer::new(self.servers, tls),
             tokens: self.tokens,
             save: self.save,
             calls: receiver,
             closed: closed.clone(),
-            drained: Arc::new(Notify::new()),
+            drained,
+            subscriber: queue,
         };
         // A clock before 1970 numbers from 1, as a saved state would.
         let wall_clock_us = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(1, |since| u64::try_from(since.as_micros()).unwrap_or(1));
         tokio::spawn(driver::run(parts, wall_clock_us, rand::random()));
-        Ok(Client::new(calls, closed))
-    }
-
-    /// Starts the client and waits until its session is open.
-    ///
-    /// # Errors
-    /// See [`ConnectError`]. After [`ConnectError::TimedOut`] nothing goes on in
-    /// the background.
-    pub async fn connect(self) -> Result<Client, ConnectError> {
-        let timeout = self.connect_timeout;
-        let client = self.start()?;
-        match tokio::time::timeout(timeout, client.online()).await {
-            Ok(Ok(())) => Ok(client),
-            Ok(Err(reason)) => Err(ConnectError::Closed(reason)),
-            Err(_) => Err(ConnectError::TimedOut),
-        }
+        Ok((Client::new(calls, closed), subscriber))
     }
 }
 
+async fn wait(client: &Client, timeout: Duration) -> Result<(), ConnectError> {
+    match tokio::time::timeout(timeout, client.online()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(reason)) => Err(ConnectError::Closed(reason)),
+        Err(_) => Err(ConnectError::TimedOut),
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // a device is made here, outside the core
 fn random_device() -> DeviceId {
     let random: u128 = rand::random();
     DeviceId::new(&format!("device-{random:032x}"))

@@ -34,7 +34,10 @@ impl Core {
     }
 
     fn pump_posts(&mut self) {
-        while self.link.credit > 0 && self.outbox.in_flight() < self.config.posts_in_flight_max {
+        while self.link.credit > 0
+            && self.outbox.in_flight() < self.config.posts_in_flight_max
+            && self.pace.ready_at(self.now_ms) <= self.now_ms
+        {
             let Some(sequence) = self.outbox.next(self.now_ms) else {
                 return;
             };
@@ -42,6 +45,7 @@ impl Core {
             let Some(post) = self.outbox.take(sequence) else {
                 return;
             };
+            self.pace.sent(self.now_ms);
             let bytes = frame_of(number, post);
             self.link.credit = self.link.credit.saturating_sub(bytes.len());
             self.out.push_back(Output::Send {
@@ -81,18 +85,8 @@ impl Core {
     }
 
     fn pump_channels(&mut self) {
-        if let Some(resume) = self.next_resume() {
-            self.send(Lane::Control, Purpose::Resume, &resume);
-        }
-        if !self.survey.list_in_flight
-            && let Some(after) = self.survey.list.take()
-        {
-            self.survey.list_in_flight = true;
-            let list = ListChannels {
-                after: after.clone(),
-                limit: PAGE_ITEMS_MAX,
-            };
-            self.send(Lane::Bulk, Purpose::List(after), &list);
+        if self.survey.later_ms.is_none() {
+            self.pump_survey();
         }
         while let Some(pull) = self.channels.next_pull(self.config.sync_in_flight_max) {
             let sync = Sync {
@@ -107,6 +101,25 @@ impl Core {
                 channel: channel.clone(),
             };
             self.send(Lane::Control, Purpose::Refresh(channel), &get);
+        }
+    }
+
+    fn pump_survey(&mut self) {
+        if self.survey.restore {
+            self.restore();
+        }
+        if let Some(resume) = self.next_resume() {
+            self.send(Lane::Control, Purpose::Resume, &resume);
+        }
+        if !self.survey.list_in_flight
+            && let Some(after) = self.survey.list.take()
+        {
+            self.survey.list_in_flight = true;
+            let list = ListChannels {
+                after: after.clone(),
+                limit: PAGE_ITEMS_MAX,
+            };
+            self.send(Lane::Bulk, Purpose::List(after), &list);
         }
     }
 
@@ -230,7 +243,9 @@ impl Core {
         let Some(waiting) = self.requests.get(ticket) else {
             return;
         };
-        if error.is_retryable() && requests::is_repeatable(&waiting.request) {
+        // What came too fast was not carried out, whatever it is.
+        let not_done = matches!(&error, RequestError::Refused(error) if error.code() == ErrorCode::RateLimited);
+        if not_done || (error.is_retryable() && requests::is_repeatable(&waiting.request)) {
             let at_ms = self.retry_at(retry_after_ms, waiting.attempts);
             return self.requests.retry_at(ticket, at_ms);
         }
@@ -287,7 +302,8 @@ impl Core {
             }
             (Purpose::Pull(channel), Answer::Error(error)) => {
                 let gone = is_gone(error.code());
-                self.channels.pull_failed(self.now_ms, &channel, gone);
+                let from_ms = self.now_ms + u64::from(error.retry_after_ms.unwrap_or(0));
+                self.channels.pull_failed(from_ms, &channel, gone);
             }
             (Purpose::Refresh(channel), Answer::ChannelInfo(info)) => {
                 let helped = self
@@ -312,8 +328,13 @@ impl Core {
                     self.survey_listed(page.next);
                 }
             }
-            // The next session asks again; until then no channel counts as new.
-            (Purpose::List(_), Answer::Error(_)) => self.survey.list_in_flight = false,
+            (Purpose::List(after), Answer::Error(error)) => {
+                self.survey.list_in_flight = false;
+                if self.survey_later(&error) {
+                    self.survey.list.get_or_insert(after);
+                }
+                // Else the next session asks; until then no channel counts as new.
+            }
             (Purpose::Resume, Answer::Resumed(resumed)) => {
                 self.survey.resume_in_flight = false;
                 self.totals = resumed.totals;
@@ -325,22 +346,39 @@ impl Core {
                     }
                 }
             }
-            // Without its answer the client would not know what it lacks.
-            (Purpose::Resume, Answer::Error(_)) => self.broken(),
-            (Purpose::Token, Answer::Refreshed(refreshed)) => {
-                self.refreshed(refreshed.token_expires_at_ms)
+            (Purpose::Resume, Answer::Error(error)) => {
+                self.survey.resume_in_flight = false;
+                if self.survey_later(&error) {
+                    self.survey.resume = self.channels.positions();
+                } else {
+                    // Without its answer the client would not know what it lacks.
+                    self.broken();
+                }
             }
+            (Purpose::Token, Answer::Refreshed(_)) => self.token_taken(),
             (Purpose::Token, Answer::Error(error)) => self.token_refused(error),
             (Purpose::Restore, Answer::Presences(presences)) => {
                 self.emit(ClientEvent::Presence(presences.users.to_vec()));
+            }
+            (Purpose::Restore, Answer::Error(error)) => {
+                self.survey.restore |= self.survey_later(&error);
             }
             (Purpose::Ping | Purpose::Restore, _) => {}
             _ => self.broken(),
         }
     }
 
-    fn refreshed(&mut self, _token_expires_at_ms: u64) {
-        // The server's clock is not known well enough to say when; it will tell.
+    /// Asks the rest of the survey later, if that can help.
+    fn survey_later(&mut self, error: &WireError) -> bool {
+        if error.code().is_retryable() {
+            self.survey.later_ms = Some(self.retry_at(error.retry_after_ms, 2));
+        }
+        error.code().is_retryable()
+    }
+
+    fn token_taken(&mut self) {
+        // The server's clock is not known well enough to say when it expires;
+        // the server will tell.
         self.tokens.expires_at_ms = None;
         self.tokens.ask_at_ms = None;
     }
@@ -350,6 +388,9 @@ impl Core {
             let attempts = self.outbox.attempts(sequence);
             let at_ms = self.retry_at(error.retry_after_ms, attempts);
             self.outbox.retry_at(sequence, at_ms);
+            if error.code() == ErrorCode::RateLimited {
+                self.pace.refused(at_ms);
+            }
         } else if let Some(pending) = self.outbox.settle(sequence) {
             self.settled(pending, Err(SendError::Refused(error)));
         }

@@ -24,6 +24,7 @@ mod flow;
 mod io;
 mod link;
 mod outbox;
+mod pace;
 mod requests;
 mod saved;
 mod session;
@@ -42,6 +43,7 @@ use backoff::Jitter;
 use channels::Channels;
 use link::{Link, Phase};
 use outbox::Outbox;
+use pace::Pace;
 use requests::Requests;
 use typing::TypingState;
 
@@ -79,6 +81,8 @@ struct Tokens {
     expires_at_ms: Option<u64>,
     /// When to ask for a newer one again.
     ask_at_ms: Option<u64>,
+    /// When to offer the current one to an open session again.
+    send_at_ms: Option<u64>,
 }
 
 /// What the user wants of every session, and each new one is told.
@@ -100,6 +104,10 @@ struct Survey {
     /// Positions that found no room in `Hello`.
     resume: Vec<ChannelPosition>,
     resume_in_flight: bool,
+    /// The session is to be told what the one before knew.
+    restore: bool,
+    /// The server was too busy: not before this.
+    later_ms: Option<u64>,
 }
 
 /// The session core. See the module's docs for how to drive it.
@@ -111,6 +119,7 @@ pub struct Core {
     link: Link,
     tokens: Tokens,
     outbox: Outbox,
+    pace: Pace,
     requests: Requests,
     channels: Channels,
     typing: TypingState,
@@ -159,6 +168,7 @@ impl Core {
                 ..Tokens::default()
             },
             outbox,
+            pace: Pace::default(),
             requests: Requests::default(),
             channels,
             typing: TypingState::default(),
@@ -250,6 +260,9 @@ impl Core {
         [
             self.link.deadline(),
             self.outbox.deadline(self.now_ms),
+            self.pace_deadline(),
+            self.survey.later_ms,
+            self.tokens.send_at_ms,
             self.requests.deadline(),
             self.channels.deadline(),
             self.typing.deadline(),
@@ -326,6 +339,15 @@ impl Core {
         }
     }
 
+    /// When the next message that waits only for its time goes out.
+    fn pace_deadline(&self) -> Option<u64> {
+        let ready_at_ms = self.pace.ready_at(self.now_ms);
+        let waits = self.link.is_online()
+            && ready_at_ms > self.now_ms
+            && self.outbox.next(self.now_ms).is_some();
+        waits.then_some(ready_at_ms)
+    }
+
     fn is_current(&self, connection: ConnectionId) -> bool {
         connection == self.link.connection && self.link.has_transport()
     }
@@ -373,6 +395,10 @@ impl Core {
             self.tokens.ask_at_ms = None;
             self.ask_token();
         }
+        if self.tokens.send_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.offer_token();
+        }
+        self.survey.later_ms = self.survey.later_ms.filter(|at_ms| *at_ms > now_ms);
         self.expire();
         self.requests.wake(now_ms);
         self.channels.wake(now_ms);

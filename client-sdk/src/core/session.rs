@@ -60,13 +60,21 @@ impl Core {
         self.tokens.asked = false;
         self.tokens.ask_at_ms = None;
         self.tokens.expires_at_ms = None;
-        self.tokens.current = Some(token.clone());
+        self.tokens.current = Some(token);
         match self.link.phase {
             Phase::Token => self.dial(),
-            Phase::Online { .. } => {
-                self.send(Lane::Control, Purpose::Token, &RefreshToken { token });
-            }
+            Phase::Online { .. } => self.offer_token(),
             _ => {}
+        }
+    }
+
+    /// Gives an open session the current token.
+    pub(super) fn offer_token(&mut self) {
+        self.tokens.send_at_ms = None;
+        if let Some(token) = self.tokens.current.clone()
+            && self.link.is_online()
+        {
+            self.send(Lane::Control, Purpose::Token, &RefreshToken { token });
         }
     }
 
@@ -86,6 +94,11 @@ impl Core {
 
     /// The server did not take the newer token of an open session.
     pub(super) fn token_refused(&mut self, error: WireError) {
+        if error.code().is_retryable() {
+            let after_ms = error.retry_after_ms.map_or(TOKEN_RETRY_MS, u64::from);
+            self.tokens.send_at_ms = Some(self.now_ms + after_ms);
+            return;
+        }
         if self.config.token_provider {
             self.tokens.ask_at_ms = Some(self.now_ms + TOKEN_RETRY_MS);
         }
@@ -129,8 +142,11 @@ impl Core {
         self.set_token_expiry(welcome.token_expires_at_ms, welcome.server_time_ms);
         self.frame_bytes_max =
             (welcome.limits.frame_bytes_max as usize).clamp(1 << 10, REQUEST_FRAME_BYTES_MAX);
-        self.typing.interval_ms = u64::from(welcome.limits.typing_interval_ms);
-        self.typing.timeout_ms = u64::from(welcome.limits.typing_timeout_ms);
+        let limits = welcome.limits;
+        self.pace
+            .set(limits.messages_per_second, limits.messages_burst);
+        self.typing.interval_ms = u64::from(limits.typing_interval_ms);
+        self.typing.timeout_ms = u64::from(limits.typing_timeout_ms);
         self.totals = welcome.totals;
         self.channels.set_user(welcome.user.id.clone());
         self.user = Some(welcome.user.clone());
@@ -146,7 +162,7 @@ impl Core {
         }
         self.survey_listed(welcome.channels.next);
         self.channels.connected();
-        self.restore();
+        self.survey.restore = true;
         self.dirty = true;
     }
 
@@ -170,7 +186,8 @@ impl Core {
     }
 
     /// Tells a new session what the one before knew.
-    fn restore(&mut self) {
+    pub(super) fn restore(&mut self) {
+        self.survey.restore = false;
         if let Some(presence) = self.wanted.presence.clone() {
             self.send(Lane::Control, Purpose::Restore, &presence);
         }
@@ -261,6 +278,7 @@ impl Core {
         self.numbers.clear();
         self.bulk_in_flight = 0;
         self.survey = Survey::default();
+        self.tokens.send_at_ms = None;
         self.outbox.connection_lost();
         self.channels.connection_lost();
         for ticket in self.requests.connection_lost() {

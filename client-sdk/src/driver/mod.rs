@@ -47,6 +47,8 @@ pub(crate) struct Parts {
     pub(crate) calls: mpsc::Receiver<Call>,
     pub(crate) closed: Arc<OnceLock<CloseReason>>,
     pub(crate) drained: Arc<Notify>,
+    /// Who hears of everything from the start.
+    pub(crate) subscriber: Option<mpsc::Sender<Told>>,
 }
 
 /// What a task of the driver's came back with.
@@ -72,9 +74,13 @@ struct Driver {
 }
 
 /// Runs the client until it ends.
-pub(crate) async fn run(parts: Parts, wall_clock_us: u64, seed: u64) {
+pub(crate) async fn run(mut parts: Parts, wall_clock_us: u64, seed: u64) {
+    let mut subscribers = Subscribers::new(parts.drained.clone());
+    if let Some(queue) = parts.subscriber.take() {
+        subscribers.insert(queue);
+    }
     let mut driver = Driver {
-        subscribers: Subscribers::new(parts.drained.clone()),
+        subscribers,
         parts,
         started: Instant::now(),
         tasks: JoinSet::new(),

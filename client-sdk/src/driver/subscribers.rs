@@ -48,6 +48,23 @@ pub(crate) struct NewSubscriber {
     pub(crate) feedback: Feedback,
 }
 
+impl NewSubscriber {
+    /// Both sides of a new queue.
+    pub(crate) fn new(
+        positions: BTreeMap<ChannelId, Position>,
+        drained: Arc<Notify>,
+    ) -> (mpsc::Sender<Told>, Self) {
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let feedback = Feedback(drained);
+        let new = Self {
+            queue,
+            positions,
+            feedback,
+        };
+        (sender, new)
+    }
+}
+
 /// By which a subscriber says that it has room again.
 #[derive(Clone, Debug)]
 pub(crate) struct Feedback(Arc<Notify>);
@@ -102,20 +119,20 @@ impl Subscribers {
         reply: oneshot::Sender<NewSubscriber>,
         positions: BTreeMap<ChannelId, Position>,
     ) {
-        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        let new = NewSubscriber {
-            queue: receiver,
-            positions,
-            feedback: Feedback(self.drained.clone()),
-        };
+        let (queue, new) = NewSubscriber::new(positions, self.drained.clone());
         if reply.send(new).is_ok() {
-            self.all.push(Subscriber {
-                queue,
-                missed: 0,
-                full_since: None,
-                left_behind: false,
-            });
+            self.insert(queue);
         }
+    }
+
+    /// Adds one whose queue exists already.
+    pub(super) fn insert(&mut self, queue: mpsc::Sender<Told>) {
+        self.all.push(Subscriber {
+            queue,
+            missed: 0,
+            full_since: None,
+            left_behind: false,
+        });
     }
 
     /// Tells everybody.

@@ -111,6 +111,10 @@ pub struct Server {
     /// Sync answers as if the log had so many events fewer.
     pub lag: u64,
     pub refuse_hello: Option<WireError>,
+    /// Of every request but `Hello` and posts.
+    pub rate_limited: bool,
+    /// Messages a second, and at once.
+    pub rate: (u32, u32),
     pub hellos: Vec<Hello>,
     /// What was asked, by name.
     pub asked: Vec<&'static str>,
@@ -131,6 +135,8 @@ impl Server {
             page_max: 200,
             lag: 0,
             refuse_hello: None,
+            rate_limited: false,
+            rate: (1_000_000, 1_000),
             hellos: Vec::new(),
             asked: Vec::new(),
             control: VecDeque::new(),
@@ -341,6 +347,10 @@ impl Server {
     }
 
     fn answer(&mut self, request: Request) -> Option<Answer> {
+        if self.rate_limited && !matches!(request, Request::Hello(_) | Request::Post(_)) {
+            let error = WireError::new(ErrorCode::RateLimited, "too fast");
+            return Some(error.retry_after(100).into());
+        }
         let not_found = || WireError::new(ErrorCode::NotFound, "no such channel").into();
         Some(match request {
             Request::Hello(hello) => self.hello(hello),
@@ -391,8 +401,8 @@ impl Server {
             limits: ServerLimits {
                 frame_bytes_max: 128 << 10,
                 content_chars_max: 16_384,
-                messages_per_second: 10,
-                messages_burst: 20,
+                messages_per_second: self.rate.0,
+                messages_burst: self.rate.1,
                 heartbeat_interval_ms: 25_000,
                 typing_interval_ms: 2_000,
                 typing_timeout_ms: 3_000,
