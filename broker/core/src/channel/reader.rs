@@ -157,11 +157,12 @@ impl Reader {
         }
     }
 
-    /// Moves both cursors forward; answers whether one moved.
+    /// Moves both cursors forward, `read` no further than `delivered`; answers
+    /// whether one moved.
     pub(super) fn advance(&mut self, read: Offset, delivered: Offset) -> bool {
         let before = (self.read, self.delivered);
         self.read = self.read.max(read);
-        self.delivered = self.delivered.max(delivered).max(read);
+        self.delivered = self.delivered.max(delivered);
         before != (self.read, self.delivered)
     }
 
