@@ -204,6 +204,8 @@ impl Builder {
         Ok((client, subscription))
     }
 
+    // The core takes the wall clock and randomness as inputs: from here.
+    #[allow(clippy::disallowed_methods)]
     fn start_task(self, subscribed: bool) -> Result<(Client, Option<NewSubscriber>), ConnectError> {
         let tls = TlsConfig::new(&self.ca_pem, &self.server_name).map_err(|error| match error {
             TlsError::Authority => ConnectError::Authority,
