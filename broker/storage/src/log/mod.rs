@@ -100,7 +100,7 @@ impl LogConfig {
 pub struct LogWrite {
     /// Log entries in it.
     pub entries: usize,
-    /// Bytes of those entries.
+    /// Bytes written, with all that belongs to the entries.
     pub bytes: usize,
     /// Time the write and its fsync took.
     pub took: Duration,
