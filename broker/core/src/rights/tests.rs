@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod document;
+
 use confab_protocol::codec::{Packed, Text};
 use confab_protocol::message::directory::DirectoryChange;
 use confab_protocol::message::event::ChannelRole;
