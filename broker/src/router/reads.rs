@@ -17,7 +17,7 @@ use confab_protocol::message::directory::{GetUsers, ListUsers, UserPage};
 use confab_protocol::message::event::Member;
 use confab_protocol::message::session::{ChannelHead, ChannelPosition, Resumed};
 use confab_protocol::message::{Answer, Request};
-use confab_protocol::{ErrorCode, Packed, Position, UserId, WireError, limits};
+use confab_protocol::{ChannelId, ErrorCode, Packed, Position, UserId, WireError, limits};
 
 use super::{Actor, Router, check};
 use crate::state::Lookup;
@@ -28,11 +28,38 @@ const PRESENCE_MEMBERS_MAX: u32 = 500;
 /// Most users whose presence a session hears of.
 const PRESENCE_USERS_MAX: usize = 5_000;
 
+/// Answers what only reads.
+///
+/// Who asks is looked at before the reading and again after it. The directory is
+/// never behind a channel's log, so who may still read then may see all that was
+/// read: nothing of it stands after a removal.
 pub(super) async fn answer(
     router: &Router,
     actor: &Actor,
     request: Request,
 ) -> Result<Answer, WireError> {
+    let channel = read_channel(&request).cloned();
+    let answer = read(router, actor, request).await?;
+    if let Some(channel) = channel {
+        router.readable(actor, &channel)?;
+    }
+    Ok(answer)
+}
+
+/// The channel whose log a request reads.
+const fn read_channel(request: &Request) -> Option<&ChannelId> {
+    match request {
+        Request::ListCursors(body) => Some(&body.channel),
+        Request::History(body) => Some(&body.channel),
+        Request::GetMessage(body) => Some(&body.channel),
+        Request::ListPins(body) => Some(&body.channel),
+        Request::Sync(body) => Some(&body.channel),
+        Request::GetThread(body) => Some(&body.channel),
+        _ => None,
+    }
+}
+
+async fn read(router: &Router, actor: &Actor, request: Request) -> Result<Answer, WireError> {
     let lookup = router.lookup();
     match request {
         Request::Resume(body) => {
@@ -224,13 +251,15 @@ pub(super) async fn behind(
         let directory = lookup.directory();
         let mut heads = PackedBuilder::new();
         for ChannelPosition { channel, position } in positions.iter() {
+            // The membership after the head, so that none is told that a removal
+            // was before.
             let head = directory
                 .channel(&channel)
-                .filter(|_| lookup.is_member(&channel, &user))
                 .map(|stored| Position {
                     epoch: stored.epoch,
                     offset: lookup.head(&channel, stored.epoch),
-                });
+                })
+                .filter(|_| lookup.is_member(&channel, &user));
             if head != Some(position) {
                 heads.push(&ChannelHead { channel, head });
             }
@@ -343,7 +372,7 @@ impl Router {
     fn readable(
         &self,
         actor: &Actor,
-        channel: &confab_protocol::ChannelId,
+        channel: &ChannelId,
     ) -> Result<confab_protocol::Epoch, WireError> {
         Ok(self
             .allowed(actor, channel, ChannelAction::Read)?

@@ -111,7 +111,10 @@ impl Lookup {
         let directory = self.directory();
         let role = directory.role_of(channel, user)?;
         let stored = directory.channel(channel)?;
-        Some(self.summary_of(channel, &stored, role, user))
+        let summary = self.summary_of(channel, &stored, role, user);
+        // Who is still a member may see all that was read; who was removed
+        // meanwhile may not, for some of it may stand after the removal.
+        self.is_member(channel, user).then_some(summary)
     }
 
     /// As [`Self::summary`], of what the directory said already.
