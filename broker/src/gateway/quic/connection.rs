@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use confab_protocol::message::frame_of;
 use confab_protocol::{ErrorCode, WireError};
-use quinn::{Connection, SendStream};
+use quinn::{Connecting, Connection, SendStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::Slot;
@@ -25,12 +25,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Longest reason in a close frame, in bytes: it must fit in one packet.
 const REASON_BYTES_MAX: usize = 512;
 
-/// Serves one connection from its first packet to its last.
-pub(super) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming, mut slot: Slot) {
+/// Serves one connection from its handshake to its last packet.
+pub(super) async fn serve(shared: Arc<Shared>, connecting: Connecting, mut slot: Slot) {
     let deadline = Instant::now() + shared.config.hello_timeout;
-    let Ok(connecting) = incoming.accept() else {
-        return;
-    };
     let connection = match timeout_at(deadline, connecting).await {
         Ok(Ok(connection)) => connection,
         // quinn tells the client: a wrong ALPN, a wrong version, silence.
@@ -49,7 +46,8 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: quinn::Incoming, mut sl
     }
 }
 
-/// A connection that has a session.
+/// A connection that has a session. Boxed, for each step that it is handed on
+/// by would keep room for it.
 struct Greeted {
     session: Session,
     outbox: OutboxReader,
@@ -63,7 +61,7 @@ async fn greet(
     connection: &Connection,
     guard: &mut ConnectionGuard,
     deadline: Instant,
-) -> Result<Greeted, WireError> {
+) -> Result<Box<Greeted>, WireError> {
     let hello_timeout = || {
         let seconds = shared.config.hello_timeout.as_secs_f32();
         let text = format!("no Hello came within {seconds} s");
@@ -92,12 +90,12 @@ async fn greet(
         }) => {
             let welcome = frame_of(frame.request, &welcome);
             match write_frames(&mut stream, &mut [welcome], shared.config.stall_timeout).await {
-                Ok(()) => Ok(Greeted {
+                Ok(()) => Ok(Box::new(Greeted {
                     session,
                     outbox,
                     stream,
                     reader,
-                }),
+                })),
                 Err(_) => Err(slow_consumer(shared)),
             }
         }
@@ -128,13 +126,17 @@ async fn first_frame(connection: &Connection) -> Result<First, WireError> {
 
 /// Drives the session and its writing half until one of them ends; answers with
 /// what to close the connection, or `None` when the client is gone.
-async fn converse(shared: &Shared, connection: &Connection, greeted: Greeted) -> Option<WireError> {
+async fn converse(
+    shared: &Shared,
+    connection: &Connection,
+    greeted: Box<Greeted>,
+) -> Option<WireError> {
     let Greeted {
         mut session,
         outbox,
         mut stream,
         mut reader,
-    } = greeted;
+    } = *greeted;
     welcome(connection);
     tokio::spawn(bulk::serve(
         connection.clone(),

@@ -231,8 +231,11 @@ impl QuicGateway {
         let validated = incoming.remote_address_validated();
         match self.shared.admission.judge(address, validated) {
             Verdict::Accept(slot) => {
-                let shared = Arc::clone(&self.shared);
-                tokio::spawn(connection::serve(shared, incoming, slot));
+                // What is wrong already, quinn has told the client.
+                if let Ok(connecting) = incoming.accept() {
+                    let shared = Arc::clone(&self.shared);
+                    tokio::spawn(connection::serve(shared, connecting, slot));
+                }
             }
             // Cannot fail: who is not validated may be asked to come again.
             Verdict::Retry => {

@@ -12,7 +12,7 @@ use crate::session::FrameSource;
 use crate::session::outbox::{Next, OutboxReader};
 
 /// Pieces of a stream that are read at once.
-const READ_CHUNKS: usize = 8;
+const READ_CHUNKS: usize = 4;
 
 /// Frames for which a writing half keeps memory while it has nothing to write.
 const IDLE_BATCH_FRAMES: usize = 8;
