@@ -1,2 +1,68 @@
-//! Placeholder.
-fn main() {}
+//! The `confab` command: starts the broker, and is a client of one.
+//!
+//! Each subcommand is a module of [`commands`]; the terminal client is
+//! [`chat`]. What goes wrong ends up as a [`Failure`], is told in one sentence
+//! and sets the exit code.
+
+mod arguments;
+mod chat;
+mod commands;
+mod connect;
+mod failure;
+mod output;
+mod profile;
+mod sanitise;
+mod stamp;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse_arguments(&error),
+    };
+    let json = cli.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+/// Help and version are no errors; what is one is told as the caller wants it.
+fn refuse_arguments(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
+        let text = error.to_string();
+        let sentence = text.lines().next().unwrap_or_default();
+        return Failure::usage(sentence.trim_start_matches("error: ")).report(true);
+    }
+    // A terminal that is gone needs no help text.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let json = cli.json;
+    match cli.command {
+        Command::Serve(arguments) => commands::serve::run(&arguments, json),
+        Command::Token(arguments) => commands::token::run(&arguments, json),
+        Command::Chat(arguments) => chat::run(&arguments),
+        Command::Send(arguments) => commands::send::run(&arguments, json),
+        Command::Tail(arguments) => commands::tail::run(&arguments),
+        Command::History(arguments) => commands::history::run(&arguments, json),
+        Command::Channels(arguments) => commands::channels::run(&arguments, json),
+        Command::Directory(arguments) => commands::directory::run(&arguments, json),
+        Command::Verify(arguments) => commands::verify::run(&arguments, json),
+        Command::Check(arguments) => commands::check::run(&arguments, json),
+        Command::Version => commands::version::run(json),
+    }
+}
