@@ -4,8 +4,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use confab_protocol::message::presence::Typing;
 use confab_protocol::message::session::{GoingAway, TokenExpiring};
-use confab_protocol::message::{Answer, Request, frame_of};
+use confab_protocol::message::{Answer, Body, Request, frame_of};
 use confab_protocol::{ErrorCode, Frame, WireError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rand::Rng;
@@ -132,7 +133,11 @@ impl Session {
             Ok(request) => request,
             Err(error) => {
                 self.requests.count_refusal(&error);
-                return refuse(outbox, frame.request, &error);
+                // Typing has no answer, so nobody waits for a refusal either.
+                if frame.kind != Typing::KIND {
+                    refuse(outbox, frame.request, &error);
+                }
+                return;
             }
         };
         let posted_at = matches!(request, Request::Post(_)).then(Instant::now);
