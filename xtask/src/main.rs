@@ -25,7 +25,7 @@ usage: cargo xtask COMMAND
   ci         the same as `test`, as continuous integration runs it
   bench [ARGUMENTS]
              run the benches, then the load generator with the arguments
-  docs       bring the generated tables of docs/protocol.md up to date
+  docs       bring deploy/confab.toml and the generated tables of docs up to date
   steps      list the steps of `test`
 ";
 
@@ -59,14 +59,12 @@ fn main() -> ExitCode {
 }
 
 fn write_docs() -> Result<(), Failure> {
-    process::cargo(&[
-        "test",
-        "--quiet",
-        "--package",
-        "confab-protocol",
-        "--test",
-        "document",
-    ])
-    .env("CONFAB_WRITE_DOCS", "1")
-    .run()
+    let write = |arguments: &[&str]| {
+        let mut all = vec!["test", "--quiet", "--package"];
+        all.extend(arguments);
+        process::cargo(&all).env("CONFAB_WRITE_DOCS", "1").run()
+    };
+    write(&["confab-protocol", "--test", "document"])?;
+    write(&["confab-core", "--lib", "rights::tests::document"])?;
+    write(&["confab-broker", "--lib", "config::documents"])
 }

@@ -69,4 +69,6 @@ pub fn reference() -> String {
 }
 
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod tests;

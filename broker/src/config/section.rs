@@ -141,7 +141,7 @@ pub(super) fn give<T: Value>(
 }
 
 /// A number as people read it: `1,048,576`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
     let mut text = String::new();
