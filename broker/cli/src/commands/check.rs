@@ -54,7 +54,11 @@ pub(crate) fn run(arguments: &CheckArguments, json: bool) -> Result<(), Failure>
         explain(&loaded, &mut output)?;
     }
     output.flush()?;
-    loaded.require_serving().map_err(failure)
+    loaded.require_serving().map_err(failure)?;
+    if !json {
+        output.line("This configuration can be used.")?;
+    }
+    output.flush()
 }
 
 /// What was set comes first, for that is what one looks for.
@@ -84,5 +88,5 @@ fn explain(loaded: &Loaded, output: &mut Output) -> Result<(), Failure> {
     for notice in &loaded.notices {
         output.line(&format!("Note: {notice}"))?;
     }
-    output.line("This configuration can be used.")
+    Ok(())
 }

@@ -37,8 +37,13 @@ pub(crate) fn run(arguments: &ServeArguments, json: bool) -> Result<(), Failure>
             .map_err(|error| Failure::new("development", error.to_string()))?;
         development::apply(&mut loaded, &files);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all();
+    // 0 leaves it to the runtime: one for each core.
+    if let Ok(threads @ 1..) = usize::try_from(loaded.config.server.worker_threads) {
+        runtime.worker_threads(threads);
+    }
+    let runtime = runtime
         .build()
         .map_err(|error| Failure::new("system", format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
