@@ -247,7 +247,9 @@ impl Channels {
             return;
         };
         let held_before = channel.feed.held_bytes();
-        channel.overtaken = channel.overtaken.filter(|told| event.offset <= *told);
+        if epoch >= channel.feed.position().epoch {
+            channel.overtaken = channel.overtaken.filter(|told| event.offset <= *told);
+        }
         let delivery = channel.feed.live(epoch, event, bytes, open, held_max);
         self.held_bytes = self.held_bytes + channel.feed.held_bytes() - held_before;
         if self.held_bytes > self.held_bytes_max {
