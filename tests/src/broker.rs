@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::command::{Finished, signal_process};
 use crate::ops::{self, Reply};
 use crate::ports::Ports;
-use crate::wire::{Wire, WireDialer};
+use crate::wire::{Manners, Wire, WireDialer};
 use crate::{PATIENCE, Token};
 
 /// Settings that take the limits out of the way of tests that are not about
@@ -346,7 +346,13 @@ impl Broker {
     /// A way to connect without the SDK.
     #[must_use]
     pub fn dialer(&self) -> WireDialer {
-        WireDialer::new(self.quic(), &self.ca_pem(), &[confab_protocol::ALPN])
+        self.dialer_with(Manners::default())
+    }
+
+    /// A way to connect without the SDK, and without its manners.
+    #[must_use]
+    pub fn dialer_with(&self, manners: Manners) -> WireDialer {
+        WireDialer::new(self.quic(), &self.ca_pem(), manners)
     }
 
     /// A session without the SDK.

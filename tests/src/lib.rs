@@ -30,7 +30,7 @@ pub use ops::Reply;
 pub use path::Path;
 pub use token::{Token, now_s};
 pub use waiting::{PATIENCE, eventually, within};
-pub use wire::{Said, Wire, WireDialer, hello};
+pub use wire::{Manners, Said, Wire, WireDialer, hello};
 pub use witness::Witness;
 
 use confab_protocol::{ChannelId, UserId};

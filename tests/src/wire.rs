@@ -41,22 +41,31 @@ pub struct WireDialer {
     address: SocketAddr,
 }
 
-impl WireDialer {
-    /// Dials `address`, trusts `ca_pem` and offers `alpn`.
-    #[must_use]
-    pub fn new(address: SocketAddr, ca_pem: &[u8], alpn: &[&[u8]]) -> Self {
-        Self::with_window(address, ca_pem, alpn, None)
-    }
+/// How a [`WireDialer`] differs from a client that behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    /// The protocols that it offers.
+    pub alpn: &'static [&'static [u8]],
+    /// How many bytes that nobody reads it takes on a connection.
+    pub window_bytes: Option<u32>,
+    /// From where it connects.
+    pub from: Ipv4Addr,
+}
 
-    /// As [`WireDialer::new`], with connections that take no more than so many
-    /// bytes that are not read.
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            alpn: &[confab_protocol::ALPN],
+            window_bytes: None,
+            from: Ipv4Addr::LOCALHOST,
+        }
+    }
+}
+
+impl WireDialer {
+    /// Dials `address` and trusts `ca_pem`.
     #[must_use]
-    pub fn with_window(
-        address: SocketAddr,
-        ca_pem: &[u8],
-        alpn: &[&[u8]],
-        window_bytes: Option<u32>,
-    ) -> Self {
+    pub fn new(address: SocketAddr, ca_pem: &[u8], manners: Manners) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca_pem) {
             roots.add(certificate.unwrap()).unwrap();
@@ -67,17 +76,17 @@ impl WireDialer {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        tls.alpn_protocols = manners.alpn.iter().map(|name| name.to_vec()).collect();
         let crypto = QuicClientConfig::try_from(tls).unwrap();
         let mut config = ClientConfig::new(Arc::new(crypto));
         let mut transport = TransportConfig::default();
         transport.keep_alive_interval(Some(Duration::from_secs(5)));
-        if let Some(bytes) = window_bytes {
+        if let Some(bytes) = manners.window_bytes {
             transport.stream_receive_window(bytes.into());
             transport.receive_window(bytes.into());
         }
         config.transport_config(Arc::new(transport));
-        let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let mut endpoint = Endpoint::client((manners.from, 0).into()).unwrap();
         endpoint.set_default_client_config(config);
         Self { endpoint, address }
     }

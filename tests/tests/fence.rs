@@ -23,7 +23,10 @@ struct Poster {
 
 impl Poster {
     fn start(client: Client, channel: ChannelId) -> Self {
-        let (stop, last) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, last) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
         let (stopped, posted) = (Arc::clone(&stop), Arc::clone(&last));
         let posting = tokio::spawn(async move {
             let handle = client.channel(channel);
@@ -95,13 +98,26 @@ async fn an_open_session_gets_nothing_after_the_removal() {
     let hears = Witness::of(&removed).await;
     let from = hears.now();
     let members = [user("poster"), user("removed")];
-    let group = owner.create_group("Inner", "", true, members, None).await.unwrap().channel;
-    wire.ask(2, &OpenChannel { channel: group.clone() }).await;
+    let group = owner
+        .create_group("Inner", "", true, members, None)
+        .await
+        .unwrap()
+        .channel;
+    wire.ask(
+        2,
+        &OpenChannel {
+            channel: group.clone(),
+        },
+    )
+    .await;
     removed.channel(group.clone()).open().await.unwrap();
 
     let poster = Poster::start(poster, group.clone());
     poster.goes_on(30).await;
-    let update = owner.channel(group.clone()).remove_members([user("removed")]).await;
+    let update = owner
+        .channel(group.clone())
+        .remove_members([user("removed")])
+        .await;
     let fence = update.unwrap().position.offset;
     // What is asked once the removal is acknowledged is refused at once.
     assert_shut_out(&removed, &group, fence).await;
@@ -109,7 +125,10 @@ async fn an_open_session_gets_nothing_after_the_removal() {
     assert_shut_out(&removed, &group, poster.last()).await;
 
     let last = drain(&mut wire, &group).await;
-    assert!(last <= fence, "offset {last} came after the removal at {fence}");
+    assert!(
+        last <= fence,
+        "offset {last} came after the removal at {fence}"
+    );
     hears
         .hears("the removal", |event| match event {
             ClientEvent::ChannelRemoved { channel } => (*channel == group).then_some(()),
@@ -172,7 +191,10 @@ async fn no_page_reaches_past_the_removal() {
     let (owner, poster) = (broker.client("owner").await, broker.client("poster").await);
     broker.client("removed").await;
     let members = [user("poster"), user("removed")];
-    let group = owner.create_group("Inner", "", true, members, None).await.unwrap();
+    let group = owner
+        .create_group("Inner", "", true, members, None)
+        .await
+        .unwrap();
     let (group, epoch) = (group.channel, group.epoch);
     let poster = Poster::start(poster, group.clone());
     let handle = owner.channel(group.clone());
@@ -198,11 +220,26 @@ async fn no_page_reaches_past_the_removal() {
                     };
                     let request = if kind == 0 {
                         let channel = group.clone();
-                        frame_of(2, &Sync { channel, after, limit: 200 })
+                        frame_of(
+                            2,
+                            &Sync {
+                                channel,
+                                after,
+                                limit: 200,
+                            },
+                        )
                     } else {
                         let anchor = Anchor::Latest;
                         let channel = group.clone();
-                        frame_of(2, &History { channel, thread: None, anchor, limit: 10 })
+                        frame_of(
+                            2,
+                            &History {
+                                channel,
+                                thread: None,
+                                anchor,
+                                limit: 10,
+                            },
+                        )
                     };
                     read_until_refused(&wire, &request, &fence).await
                 })
@@ -245,7 +282,10 @@ async fn read_until_refused(wire: &Wire, request: &[u8], fence: &AtomicU64) -> O
             }
             other => panic!("{other:?}"),
         }
-        assert!(!acknowledged, "a page came after the removal was acknowledged");
+        assert!(
+            !acknowledged,
+            "a page came after the removal was acknowledged"
+        );
     }
 }
 
@@ -257,7 +297,11 @@ async fn who_is_added_again_gets_on() {
     let member = broker.client("member").await;
     let hears = Witness::of(&member).await;
     let members = [user("member")];
-    let group = owner.create_group("G", "", true, members.clone(), None).await.unwrap().channel;
+    let group = owner
+        .create_group("G", "", true, members.clone(), None)
+        .await
+        .unwrap()
+        .channel;
     let handle = owner.channel(group.clone());
     for round in 0..5 {
         let (before, during) = (format!("before {round}"), format!("during {round}"));
@@ -275,10 +319,21 @@ async fn who_is_added_again_gets_on() {
                 _ => None,
             })
             .await;
-        let page = member.channel(group.clone()).history(Anchor::Latest, 1).await.unwrap();
-        assert_eq!(page.messages.iter().next().unwrap().content.to_string(), during);
+        let page = member
+            .channel(group.clone())
+            .history(Anchor::Latest, 1)
+            .await
+            .unwrap();
+        assert_eq!(
+            page.messages.iter().next().unwrap().content.to_string(),
+            during
+        );
     }
-    member.channel(group.clone()).send("here I am").await.unwrap();
+    member
+        .channel(group.clone())
+        .send("here I am")
+        .await
+        .unwrap();
     hears.reads(&group, "here I am").await;
 }
 
@@ -292,7 +347,9 @@ async fn leaving_and_deletion_are_fences_too() {
     let leaver = broker.client("leaver").await;
     let hears = Witness::of(&leaver).await;
     for by_deletion in [false, true] {
-        let group = owner.create_group("G", "", true, members.clone(), None).await;
+        let group = owner
+            .create_group("G", "", true, members.clone(), None)
+            .await;
         let group = group.unwrap().channel;
         let handle = owner.channel(group.clone());
         handle.send("hello").await.unwrap();
@@ -314,5 +371,9 @@ async fn leaving_and_deletion_are_fences_too() {
         assert_eq!(contents, ["hello"]);
     }
     // The rest of what the leaver has is untouched.
-    leaver.channel(general()).send("still in the company").await.unwrap();
+    leaver
+        .channel(general())
+        .send("still in the company")
+        .await
+        .unwrap();
 }

@@ -18,7 +18,9 @@ const SOON: Duration = Duration::from_secs(1);
 async fn session(broker: &Broker, token: &Token, device: &str) -> Wire {
     let mut wire = broker.dialer().connect().await;
     let device = DeviceId::new(device).unwrap();
-    wire.hello(&hello(&broker.sign(token), device)).await.unwrap();
+    wire.hello(&hello(&broker.sign(token), device))
+        .await
+        .unwrap();
     wire
 }
 
@@ -26,8 +28,15 @@ async fn session(broker: &Broker, token: &Token, device: &str) -> Wire {
 async fn refused(broker: &Broker, token: &Token) -> ErrorCode {
     let mut wire = broker.dialer().connect().await;
     let device = DeviceId::new("refused").unwrap();
-    let refusal = wire.hello(&hello(&broker.sign(token), device)).await.unwrap_err();
-    assert_eq!(wire.closed().await, refusal.code(), "the close says the same");
+    let refusal = wire
+        .hello(&hello(&broker.sign(token), device))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        wire.closed().await,
+        refusal.code(),
+        "the close says the same"
+    );
     refusal.code()
 }
 
@@ -53,7 +62,10 @@ async fn change(admin: &Client, changes: impl IntoIterator<Item = DirectoryChang
 
 async fn assert_lives(wire: &mut Wire, request: u32) {
     let heartbeat = confab_protocol::message::presence::Heartbeat { active: true };
-    assert!(matches!(wire.ask(request, &heartbeat).await, Answer::Done(_)));
+    assert!(matches!(
+        wire.ask(request, &heartbeat).await,
+        Answer::Done(_)
+    ));
 }
 
 /// One token of a user leaks: it is shut out, the user's other one is not.
@@ -151,9 +163,17 @@ async fn a_deactivated_user_is_out() {
             .await;
         assert_deactivated(&reason);
     }
-    assert_eq!(refused(&broker, &Token::of("u1")).await, ErrorCode::UserDeactivated);
+    assert_eq!(
+        refused(&broker, &Token::of("u1")).await,
+        ErrorCode::UserDeactivated
+    );
     let members = stays.channel(general()).members(None, 100).await.unwrap();
-    assert!(members.members.iter().all(|it| it.member.user != user("u1")));
+    assert!(
+        members
+            .members
+            .iter()
+            .all(|it| it.member.user != user("u1"))
+    );
     assert!(stays.open_dm(user("u1")).await.is_err());
     hears
         .hears("the member's removal", |event| match event {
@@ -202,7 +222,10 @@ async fn a_token_expires() {
     assert!((500..=1_600).contains(&left), "told {left} ms ahead");
     assert_eq!(ended(&mut wire).await, ErrorCode::TokenExpired);
     let late = -until_ms(expires_at);
-    assert!((-50..1_000).contains(&late), "closed {late} ms after the end");
+    assert!(
+        (-50..1_000).contains(&late),
+        "closed {late} ms after the end"
+    );
     assert_eq!(refused(&broker, &token).await, ErrorCode::TokenExpired);
     // An SDK client without a provider says why it ended.
     let token = Token::of("u1").ttl_s(0);
@@ -216,7 +239,9 @@ async fn a_token_expires() {
 
 /// Milliseconds until a time, below 0 after it.
 fn until_ms(unix_s: u64) -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     i64::try_from(unix_s * 1_000).unwrap() - i64::try_from(now.as_millis()).unwrap()
 }
 
@@ -227,7 +252,8 @@ async fn a_client_is_told_thirty_seconds_ahead() {
     let expires_at = now_s() + 32;
     let token = Token::of("u1").claim("exp", expires_at);
     let mut wire = session(&broker, &token, "one").await;
-    wire.push(|push| matches!(push, Push::TokenExpiring(_)).then_some(())).await;
+    wire.push(|push| matches!(push, Push::TokenExpiring(_)).then_some(()))
+        .await;
     let left = until_ms(expires_at);
     assert!((29_000..=30_100).contains(&left), "told {left} ms ahead");
 }

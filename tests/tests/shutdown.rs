@@ -11,7 +11,7 @@ use confab_protocol::message::event::Mentions;
 use confab_protocol::message::{Answer, Push, frame_of};
 use confab_protocol::{DeviceId, ErrorCode, Offset, Packed, Sequence};
 use confab_tests::{
-    Broker, Reply, Said, Setup, Token, Witness, WireDialer, eventually, general, hello, within,
+    Broker, Manners, Reply, Said, Setup, Token, Witness, eventually, general, hello, within,
 };
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
@@ -60,17 +60,25 @@ async fn what_was_taken_is_answered() {
         assert_eq!(wire.closed().await, ErrorCode::ShuttingDown);
         // 200 ms is what the tests' brokers spread their clients over.
         assert!(hint.is_some_and(|after_ms| after_ms <= 200), "{hint:?}");
-        assert_eq!(last_word.map(|error| error.code()), Some(ErrorCode::ShuttingDown));
+        assert_eq!(
+            last_word.map(|error| error.code()),
+            Some(ErrorCode::ShuttingDown)
+        );
         let status = broker.ended().await;
         assert_eq!(status.code(), Some(0));
         broker.start().await;
         let u1 = broker.client("u1").await;
-        let history = u1.channel(general()).history_stream(Anchor::After(Offset(0)));
+        let history = u1
+            .channel(general())
+            .history_stream(Anchor::After(Offset(0)));
         let stored: Vec<_> = within("the history", history.try_collect()).await.unwrap();
         let prefix = format!("{round}: ");
         let stored = stored.iter().filter(|it| it.content.starts_with(&prefix));
         let stored: BTreeSet<_> = stored.map(|it| it.offset).collect();
-        assert_eq!(stored, answered, "round {round}: what stands is what was answered");
+        assert_eq!(
+            stored, answered,
+            "round {round}: what stands is what was answered"
+        );
     }
 }
 
@@ -85,7 +93,12 @@ async fn clients_come_back_by_themselves() {
     for round in 0..3 {
         for number in 0..50 {
             let content = format!("{round}: {number}");
-            let sending = u1.channel(general()).send(content.as_str()).enqueue().await.unwrap();
+            let sending = u1
+                .channel(general())
+                .send(content.as_str())
+                .enqueue()
+                .await
+                .unwrap();
             sent.push((content, sending));
         }
         let from = hears2.now();
@@ -175,12 +188,16 @@ async fn a_drain_is_seen_and_ends() {
         .set("server.drain_timeout_ms", 2_000)
         .start()
         .await;
-    let ca = broker.ca_pem();
-    let alpn = [confab_protocol::ALPN];
-    let dialer = WireDialer::with_window(broker.quic(), &ca, &alpn, Some(4_096));
-    let mut stuck = dialer.connect().await;
+    let manners = Manners {
+        window_bytes: Some(4_096),
+        ..Manners::default()
+    };
+    let mut stuck = broker.dialer_with(manners).connect().await;
     let device = DeviceId::new("stuck").unwrap();
-    stuck.hello(&hello(&broker.sign(&Token::of("stuck")), device)).await.unwrap();
+    stuck
+        .hello(&hello(&broker.sign(&Token::of("stuck")), device))
+        .await
+        .unwrap();
     let u1 = broker.client("u1").await;
     for _ in 0..20 {
         u1.channel(general()).send("x".repeat(2_000)).await.unwrap();
@@ -216,7 +233,11 @@ async fn restarts_change_nothing() {
         let content = format!("round {round}");
         let posted = u1.channel(general()).send(content.as_str()).await.unwrap();
         wanted.push((posted.position.offset, content));
-        let page = u1.channel(general()).history(Anchor::Latest, 200).await.unwrap();
+        let page = u1
+            .channel(general())
+            .history(Anchor::Latest, 200)
+            .await
+            .unwrap();
         let page: Vec<_> = page
             .messages
             .iter()
@@ -230,5 +251,9 @@ async fn restarts_change_nothing() {
     }
     let offsets: Vec<_> = wanted.iter().map(|(offset, _)| offset.0).collect();
     let first = offsets[0];
-    assert_eq!(offsets, (first..first + 5).collect::<Vec<_>>(), "a restart posts nothing");
+    assert_eq!(
+        offsets,
+        (first..first + 5).collect::<Vec<_>>(),
+        "a restart posts nothing"
+    );
 }
