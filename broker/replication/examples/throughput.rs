@@ -5,7 +5,7 @@
 //! many were acknowledged a second and how long one took. Data goes to a
 //! temporary directory and is removed.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -61,7 +61,13 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 async fn measure(group_count: u32, in_flight: usize, duration: Duration) -> Outcome<()> {
     let directory = std::env::temp_dir().join(format!("confab-throughput-{}", std::process::id()));
     let data_dir = DataDir::open(&directory)?;
-    let log = Log::open(LogConfig::new(data_dir.clone()))?;
+    let mut log_config = LogConfig::new(data_dir.clone());
+    let (written, writes) = mpsc::channel();
+    log_config.on_write = Some(Arc::new(move |write| {
+        // The receiver lives as long as the log.
+        let _ = written.send(write.took);
+    }));
+    let log = Log::open(log_config)?;
     let (store, _) = StateStore::open(StateConfig::new(data_dir), &log)?;
     let mut groups = Vec::new();
     for index in 1..=group_count {
@@ -95,14 +101,14 @@ async fn measure(group_count: u32, in_flight: usize, duration: Duration) -> Outc
         took.extend(client.await?);
     }
     let elapsed = started.elapsed();
-    took.sort_unstable();
     let rate = took.len() as f64 / elapsed.as_secs_f64();
-    let percentile =
-        |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    let [p50, p99] = percentiles(took);
+    let writes: Vec<Duration> = writes.try_iter().collect();
+    let writes_per_second = writes.len() as f64 / elapsed.as_secs_f64();
+    let [write_p50, write_p99] = percentiles(writes);
     println!(
-        "{group_count} groups, {in_flight:>5} in flight: {rate:>9.0}/s, p50 {:.3} ms, p99 {:.3} ms",
-        percentile(0.5),
-        percentile(0.99)
+        "{group_count} groups, {in_flight:>5} in flight: {rate:>9.0}/s, p50 {p50:.3} ms, p99 {p99:.3} ms; \
+         {writes_per_second:.0} fsyncs/s, p50 {write_p50:.3} ms, p99 {write_p99:.3} ms"
     );
     for group in groups {
         group.shutdown().await;
@@ -111,6 +117,17 @@ async fn measure(group_count: u32, in_flight: usize, duration: Duration) -> Outc
     drop((store, log));
     std::fs::remove_dir_all(&directory)?;
     Ok(())
+}
+
+/// The median and the 99th percentile, in milliseconds.
+fn percentiles(mut durations: Vec<Duration>) -> [f64; 2] {
+    durations.sort_unstable();
+    [0.5, 0.99].map(|part| {
+        let at = (durations.len().saturating_sub(1) as f64 * part) as usize;
+        durations
+            .get(at)
+            .map_or(0.0, |duration| duration.as_secs_f64() * 1e3)
+    })
 }
 
 fn main() -> Outcome<()> {

@@ -2,7 +2,7 @@
 //!
 //! Due after so many entries, or so many bytes of log, of which there must be
 //! as many as the last checkpoint has: then checkpoints never cost more than
-//! the log itself. Once one is made openraft is told, and purges the log below.
+//! the log itself. Once one is made openraft is told, and the log is purged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +72,7 @@ pub(crate) async fn run_checkpointer(
     state: GroupState,
     raft: Raft,
     progress: Arc<Progress>,
+    entries_kept_max: u64,
 ) {
     loop {
         tokio::select! {
@@ -80,7 +81,7 @@ pub(crate) async fn run_checkpointer(
         }
         // Reset first: what is applied meanwhile counts towards the next one.
         pressure.reset();
-        match checkpoint_now(state.clone(), &raft).await {
+        match checkpoint_now(state.clone(), &raft, entries_kept_max).await {
             Ok(checkpoint) => pressure.since.lock().checkpoint_bytes = checkpoint.bytes,
             Err(error) => {
                 tracing::error!(%error, "a checkpoint could not be made; the log grows meanwhile");
@@ -93,15 +94,24 @@ pub(crate) async fn run_checkpointer(
     }
 }
 
-/// Makes a checkpoint and tells openraft, which then purges the log below it.
+/// Makes a checkpoint, tells openraft, and has the log purged.
+///
+/// The log is purged to the older of the two checkpoints that storage keeps,
+/// so that it leads on from that one too, should the newest be damaged.
 pub(crate) async fn checkpoint_now(
     state: GroupState,
     raft: &Raft,
+    entries_kept_max: u64,
 ) -> Result<CheckpointInfo, CheckpointError> {
-    let checkpoint = tokio::task::spawn_blocking(move || state.checkpoint())
+    let exporting = state.clone();
+    let checkpoint = tokio::task::spawn_blocking(move || exporting.checkpoint())
         .await
         .unwrap_or(Err(CheckpointError::State(StateError::Closed)))?;
-    // A group that has stopped needs no snapshot.
+    // A group that has stopped needs neither.
     let _ = raft.trigger().snapshot().await;
+    let kept_from = checkpoint.applied.index.checked_sub(entries_kept_max);
+    if let (Some(kept_from), Some(older)) = (kept_from, state.purgeable()) {
+        let _ = raft.trigger().purge_log(kept_from.min(older.index)).await;
+    }
     Ok(checkpoint)
 }

@@ -40,14 +40,15 @@ pub struct GroupConfig {
     /// 2,000. Covers an election without an error at the caller.
     pub leader_wait_ms: u64,
     /// Log entries after which a checkpoint is made; default 50,000. More makes
-    /// a restart replay more and the log engine hold more in memory.
+    /// a restart replay more and the log engine hold more in memory: the log
+    /// keeps what follows the last checkpoint but one.
     pub checkpoint_entries_max: u64,
     /// Bytes of log after which a checkpoint is made, if the last checkpoint
     /// was not larger; default 64 MiB. A group whose checkpoints are larger
     /// waits until as many bytes were logged, so that making them never costs
     /// more than the log itself.
     pub checkpoint_bytes_min: u64,
-    /// Entries below the newest checkpoint that the log keeps; default 2,000.
+    /// Entries below the newest checkpoint that the log keeps at least; default 2,000.
     /// A follower that lags by less catches up from the log, one that lags by
     /// more is sent the checkpoint.
     pub entries_kept_max: u64,
@@ -130,8 +131,8 @@ impl GroupConfig {
             max_payload_entries: 64,
             // Checkpoints are asked for by bytes and entries (see `checkpointer`).
             snapshot_policy: openraft::SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: self.entries_kept_max,
-            purge_batch_size: 256,
+            // So is purging, which leaves more than openraft would.
+            max_in_snapshot_log_to_keep: u64::MAX,
             ..openraft::Config::default()
         }
     }

@@ -12,6 +12,7 @@ use confab_storage::{GroupId, GroupState, Log};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{self, RaftError};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::applier::Applier;
 use crate::batcher::{Batcher, Outcome, Proposal};
@@ -62,12 +63,6 @@ struct Inner<A: Admission> {
     inbox: SnapshotInbox,
     progress: Arc<Progress>,
     stop: Arc<Notify>,
-}
-
-impl<A: Admission> Drop for Inner<A> {
-    fn drop(&mut self) {
-        self.stop.notify_one();
-    }
 }
 
 impl<A: Admission> Group<A> {
@@ -123,14 +118,20 @@ impl<A: Admission> Group<A> {
             waiting: VecDeque::new(),
             reign: None,
         };
-        tokio::spawn(batcher.run());
+        let batcher = tokio::spawn(batcher.run());
         tokio::spawn(run_checkpointer(
             pressure,
             state.clone(),
             raft.clone(),
             progress.clone(),
+            config.entries_kept_max,
         ));
-        tokio::spawn(supervise(raft.clone(), progress.clone(), stop.clone()));
+        let supervisor = Supervisor {
+            raft: raft.clone(),
+            progress: progress.clone(),
+            stop: stop.clone(),
+        };
+        tokio::spawn(supervisor.run(batcher));
         let inner = Inner {
             id: group,
             config,
@@ -258,14 +259,18 @@ impl<A: Admission> Group<A> {
         }
     }
 
-    /// Makes a checkpoint now and lets the log be purged below it.
+    /// Makes a checkpoint now and has the log purged below the one before it.
     ///
     /// # Errors
     /// What storage says; the group goes on.
     pub async fn checkpoint(&self) -> Result<(), confab_storage::CheckpointError> {
-        checkpoint_now(self.inner.state.clone(), &self.inner.raft)
-            .await
-            .map(|_info| ())
+        checkpoint_now(
+            self.inner.state.clone(),
+            &self.inner.raft,
+            self.inner.config.entries_kept_max,
+        )
+        .await
+        .map(|_info| ())
     }
 
     /// What answers the other replicas; hand it the streams that peers open to this group.
@@ -319,28 +324,46 @@ impl<A: Admission> PendingProposal<A> {
     }
 }
 
-/// Waits for the end of the engine and says why it came.
-async fn supervise(raft: Raft, progress: Arc<Progress>, stop: Arc<Notify>) {
-    let mut server = raft.server_metrics();
-    let engine_gone = async { while server.changed().await.is_ok() {} };
-    let asked = tokio::select! {
-        () = stop.notified() => true,
-        () = engine_gone => false,
-    };
-    // Joins the engine's tasks: after it nothing touches storage any more.
-    if let Err(error) = raft.shutdown().await {
-        tracing::error!(%error, "the consensus engine did not end in order");
-    }
-    let ended = raft.metrics().borrow_watched().running_state.clone();
-    let reason = match ended {
-        _ if progress.has_panicked() => StopReason::Panic,
-        Err(errors::Fatal::StorageError(error)) => {
-            tracing::error!(%error, "a group stops, for its storage has failed");
-            StopReason::Storage
+/// Waits for the end of a group, ends what is left of it, and says why it came.
+struct Supervisor {
+    raft: Raft,
+    progress: Arc<Progress>,
+    stop: Arc<Notify>,
+}
+
+impl Supervisor {
+    async fn run(self, batcher: JoinHandle<()>) {
+        let mut server = self.raft.server_metrics();
+        let engine_gone = async { while server.changed().await.is_ok() {} };
+        let asked = tokio::select! {
+            () = self.stop.notified() => true,
+            () = engine_gone => false,
+            // It ends by itself when the last handle is gone.
+            ended = batcher => match ended {
+                Ok(()) => true,
+                Err(_panic) => {
+                    self.progress.set_panicked();
+                    false
+                }
+            },
+        };
+        // Joins the engine's tasks: after it nothing touches storage any more.
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "the consensus engine did not end in order");
         }
-        Err(errors::Fatal::Panicked) => StopReason::Panic,
-        Ok(()) | Err(errors::Fatal::Stopped) if asked => StopReason::Shutdown,
-        Ok(()) | Err(errors::Fatal::Stopped) => StopReason::Panic,
-    };
-    progress.set_stopped(reason);
+        self.progress.set_stopped(self.reason(asked));
+    }
+
+    fn reason(&self, asked: bool) -> StopReason {
+        let ended = self.raft.metrics().borrow_watched().running_state.clone();
+        match ended {
+            _ if self.progress.has_panicked() => StopReason::Panic,
+            Err(errors::Fatal::StorageError(error)) => {
+                tracing::error!(%error, "a group stops, for its storage has failed");
+                StopReason::Storage
+            }
+            Ok(()) | Err(errors::Fatal::Stopped) if asked => StopReason::Shutdown,
+            Ok(()) | Err(errors::Fatal::Stopped | errors::Fatal::Panicked) => StopReason::Panic,
+        }
+    }
 }

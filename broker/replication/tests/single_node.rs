@@ -3,8 +3,13 @@
 
 mod journal;
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use confab_replication::{GroupConfig, ProposeError, Role, StopReason};
+use confab_storage::{DataDir, SyncObserver};
 use journal::{Node, command, config};
 
 /// The whole point: an answer means that it survives, in order, once.
@@ -220,11 +225,13 @@ async fn state_that_is_lost_is_rebuilt_from_checkpoint_and_log() {
         node.propose(command(number)).await;
     }
     node.group.checkpoint().await.unwrap();
+    node.propose(command(300)).await;
+    node.group.checkpoint().await.unwrap();
     wait_for("the log is purged", || {
         node.group.status().purged_index.is_some()
     })
     .await;
-    for number in 300..400 {
+    for number in 301..400 {
         node.propose(command(number)).await;
     }
     node.stop().await;
@@ -253,6 +260,75 @@ async fn a_panic_in_apply_stops_the_group() {
         Err(ProposeError::Fatal)
     );
     assert_eq!(node.group.status().role, Role::Stopped);
+}
+
+/// So must a bug in admission: no proposal may hang, and the node must exit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_admission_stops_the_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::single(directory.path()).await;
+    node.propose(command(1)).await;
+    let outcome = node.group.propose(Bytes::from_static(b"bug")).await;
+    assert!(
+        matches!(outcome, Err(ProposeError::Fatal | ProposeError::Uncertain)),
+        "{outcome:?}"
+    );
+    assert_eq!(node.group.stopped().await, StopReason::Panic);
+    assert_eq!(
+        node.group.propose(command(2)).await,
+        Err(ProposeError::Fatal)
+    );
+}
+
+/// Fails one fsync of the log once it is told to.
+#[derive(Default)]
+struct FailingDisk(AtomicBool);
+
+impl SyncObserver for FailingDisk {
+    fn before_sync(&self, path: &Path) -> std::io::Result<()> {
+        let in_log = path.components().any(|part| part.as_os_str() == "log");
+        if in_log && self.0.swap(false, Ordering::Relaxed) {
+            return Err(std::io::Error::other("the disk is gone"));
+        }
+        Ok(())
+    }
+}
+
+/// After a failed fsync nobody knows what is durable: nothing may be
+/// acknowledged any more, and the node must hear that it has to exit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_disk_stops_the_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(FailingDisk::default());
+    let data_dir = DataDir::open_observed(directory.path(), disk.clone()).unwrap();
+    let node = Node::open_on(data_dir, config(1), None).await;
+    node.group.initialize([node.id]).await.unwrap();
+    node.propose(command(1)).await;
+    disk.0.store(true, Ordering::Relaxed);
+    let outcome = node.group.propose(command(2)).await;
+    assert!(
+        matches!(outcome, Err(ProposeError::Fatal | ProposeError::Uncertain)),
+        "{outcome:?}"
+    );
+    assert_eq!(node.group.stopped().await, StopReason::Storage);
+    assert_eq!(
+        node.group.propose(command(3)).await,
+        Err(ProposeError::Fatal)
+    );
+}
+
+/// Whoever drops the last handle has no use for the group: it must not run on unseen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_group_ends_with_its_last_handle() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::single(directory.path()).await;
+    node.propose(command(1)).await;
+    drop(node);
+    // The directory's lock is given back only once nothing uses storage any more.
+    let node = Node::single(directory.path()).await;
+    node.group.wait_recovered().await;
+    assert_eq!(node.journal(), [command(1)]);
+    node.stop().await;
 }
 
 async fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {

@@ -60,7 +60,7 @@ fn key(count: u64) -> Vec<u8> {
     [b"e", &count.to_be_bytes()[..]].concat()
 }
 
-/// Admits what does not begin with `no`, and notes what it admitted.
+/// Admits what does not begin with `no`, and notes what it admitted; panics at `bug`.
 #[derive(Clone, Default)]
 pub struct NoNo {
     pub admitted: Arc<parking_lot::Mutex<Vec<Bytes>>>,
@@ -71,6 +71,7 @@ impl Admission for NoNo {
     type Refusal = Bytes;
 
     fn admit(&mut self, request: Bytes) -> Result<Bytes, Bytes> {
+        assert!(&request[..] != b"bug", "a request that must not be made");
         if request.starts_with(b"no") {
             return Err(request);
         }
@@ -118,7 +119,14 @@ impl Node {
         config: GroupConfig,
         network: Option<&MemoryNetwork>,
     ) -> Self {
-        let data_dir = open_data_dir(directory).await;
+        Self::open_on(open_data_dir(directory).await, config, network).await
+    }
+
+    pub async fn open_on(
+        data_dir: DataDir,
+        config: GroupConfig,
+        network: Option<&MemoryNetwork>,
+    ) -> Self {
         let log = Log::open(LogConfig::new(data_dir.clone())).unwrap();
         let (store, _report) = StateStore::open(StateConfig::new(data_dir), &log).unwrap();
         let state = store.group(GROUP).unwrap();
