@@ -1,7 +1,5 @@
 //! The core's `Store` over this node's storage.
 
-use std::ops::ControlFlow;
-
 use bytes::Bytes;
 use confab_core::store::{Direction, Store, StoreMut, Visit};
 use confab_storage::{GroupState, Transaction};
@@ -44,7 +42,7 @@ impl Store for Writes {
     }
 
     fn scan(&self, from: &[u8], to: &[u8], direction: Direction, visit: Visit<'_>) {
-        let visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> = visit;
+        let visit: &mut confab_storage::state::Visit<'_> = visit;
         self.0
             .scan(from, to, direction == Direction::Reverse, visit);
     }
