@@ -15,6 +15,7 @@ use confab_storage::Marker;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
+use tokio::sync::oneshot;
 
 use crate::checkpointer::CheckpointPressure;
 use crate::codec::{decode_marker, encode_marker, entry_size};
@@ -39,6 +40,8 @@ pub(crate) struct Applier {
     pressure: Arc<CheckpointPressure>,
     commands_max: usize,
     last_was_slow: bool,
+    /// Dropped with the applier: nothing touches the state after it.
+    _ended: oneshot::Sender<()>,
 }
 
 /// Consecutive entries that are applied in one transaction.
@@ -82,6 +85,7 @@ impl Applier {
         progress: Arc<Progress>,
         pressure: Arc<CheckpointPressure>,
         commands_max: usize,
+        ended: oneshot::Sender<()>,
     ) -> io::Result<Self> {
         let mut applier = Self {
             machine,
@@ -91,6 +95,7 @@ impl Applier {
             pressure,
             commands_max,
             last_was_slow: false,
+            _ended: ended,
         };
         applier.load()?;
         Ok(applier)

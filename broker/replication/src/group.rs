@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use confab_storage::{GroupId, GroupState, Log};
@@ -88,11 +89,13 @@ impl<A: Admission> Group<A> {
         let inbox = SnapshotInbox::open(log.data_dir().path(), group).map_err(recovery)?;
         let state = machine.state().clone();
         let log = LogStore::open(log, group, config.read_bytes_max).map_err(recovery)?;
+        let (applier_ended, applier_end) = oneshot::channel();
         let applier = Applier::new(
             machine,
             progress.clone(),
             pressure.clone(),
             config.apply_commands_max,
+            applier_ended,
         )
         .map_err(recovery)?;
         let clients = PeerClients {
@@ -130,6 +133,7 @@ impl<A: Admission> Group<A> {
             raft: raft.clone(),
             progress: progress.clone(),
             stop: stop.clone(),
+            applier_end,
         };
         tokio::spawn(supervisor.run(batcher));
         let inner = Inner {
@@ -324,11 +328,15 @@ impl<A: Admission> PendingProposal<A> {
     }
 }
 
+/// How long a group that stops waits for what is being applied.
+const APPLY_END_MAX: Duration = Duration::from_secs(10);
+
 /// Waits for the end of a group, ends what is left of it, and says why it came.
 struct Supervisor {
     raft: Raft,
     progress: Arc<Progress>,
     stop: Arc<Notify>,
+    applier_end: oneshot::Receiver<()>,
 }
 
 impl Supervisor {
@@ -347,11 +355,18 @@ impl Supervisor {
                 }
             },
         };
-        // Joins the engine's tasks: after it nothing touches storage any more.
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!(%error, "the consensus engine did not end in order");
         }
-        self.progress.set_stopped(self.reason(asked));
+        let reason = self.reason(asked);
+        // What is committed is still applied and answered.
+        if tokio::time::timeout(APPLY_END_MAX, self.applier_end)
+            .await
+            .is_err()
+        {
+            tracing::error!("a group stops, but what it applies does not end");
+        }
+        self.progress.set_stopped(reason);
     }
 
     fn reason(&self, asked: bool) -> StopReason {

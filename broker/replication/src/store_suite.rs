@@ -78,6 +78,7 @@ impl StoreBuilder<RaftTypes, LogStore, Applier, (StateStore, TempDir)> for OnDis
             Arc::new(Progress::new()),
             Arc::new(CheckpointPressure::new(&config, None)),
             config.apply_commands_max,
+            tokio::sync::oneshot::channel().0,
         )
         .unwrap();
         Ok(((store, directory), log_store, applier))
