@@ -23,7 +23,17 @@ struct DevInfo {
 const TICKS_PER_S: f64 = 100.0;
 
 /// Settings that take every limit out of a measurement's way.
-const SETTINGS: &[(&str, &str)] = &[];
+const SETTINGS: &[(&str, &str)] = &[
+    ("CONFAB_LIMITS_MESSAGES_PER_SECOND", "1000000"),
+    ("CONFAB_LIMITS_MESSAGES_BURST", "1000000"),
+    ("CONFAB_LIMITS_CHANNEL_MESSAGES_PER_SECOND", "1000000"),
+    ("CONFAB_LIMITS_CHANNEL_MESSAGES_BURST", "1000000"),
+    ("CONFAB_LIMITS_LOGINS_PER_SECOND", "1000000"),
+    ("CONFAB_LIMITS_LOGINS_BURST", "1000000"),
+    ("CONFAB_LIMITS_REQUESTS_PER_SECOND", "1000000"),
+    ("CONFAB_LIMITS_REQUESTS_BURST", "1000000"),
+    ("CONFAB_LIMITS_CONNECTIONS_PER_ADDRESS_MAX", "100000"),
+];
 
 /// A broker that runs until it is dropped.
 pub(crate) struct Broker {
