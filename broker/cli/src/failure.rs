@@ -128,7 +128,8 @@ impl Failure {
             _ => lines(&self.sentence),
         };
         let mut text = format!("confab: {sentence}");
-        if self.exit == 1 {
+        // A list says itself what it is about.
+        if self.exit == 1 && self.details.is_empty() {
             text.push_str(&format!(" ({})", self.code));
         }
         if let Some(ms) = self.retry_after_ms {

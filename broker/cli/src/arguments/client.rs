@@ -77,6 +77,9 @@ pub(crate) struct SendArguments {
     /// Reply in the thread of the message at this offset.
     #[arg(long, value_name = "OFFSET", value_parser = offset)]
     pub(crate) thread: Option<Offset>,
+    /// Call on a user; can be repeated.
+    #[arg(long = "mention", value_name = "USER")]
+    pub(crate) mentions: Vec<UserId>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
 }

@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 
 use super::layout::Ink;
 use super::layout::areas::{Areas, SMALLEST};
-use super::layout::wrap::{cut, editor_lines, width};
+use super::layout::wrap::{cut, editor_lines, width, wrap};
 use super::model::Model;
 use super::model::channels::{dm_peer, shown_name};
 use super::model::effect::Place;
@@ -396,7 +396,7 @@ fn status(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     frame.render_widget(Block::new().style(bar), area);
     frame.render_widget(Line::from(left), area);
     let right_columns = width(&right);
-    if model.said().is_none() && columns > right_columns + 30 {
+    if model.said().is_none() && link.is_online() && columns > right_columns + 30 {
         let x = area.right() - u16::try_from(right_columns).unwrap_or(0);
         let place = Rect::new(x, area.y, area.right() - x, area.height);
         frame.render_widget(Span::styled(right, bar), place);
@@ -412,7 +412,9 @@ fn draw_overlay(frame: &mut Frame<'_>, overlay: &Overlay) {
         } => {
             let widest = lines.iter().map(|line| width(line)).max().unwrap_or(0);
             let area = centred(frame.area(), widest + 4, lines.len() + 2);
-            let block = boxed(&format!("{title}: Esc closes"));
+            let is_cut = lines.len() + 2 > usize::from(area.height);
+            let hint = if is_cut { ", Down shows more" } else { "" };
+            let block = boxed(&format!("{title}: Esc closes{hint}"));
             let inside = block.inner(area);
             frame.render_widget(Clear, area);
             frame.render_widget(block, area);
@@ -425,13 +427,16 @@ fn draw_overlay(frame: &mut Frame<'_>, overlay: &Overlay) {
             }
         }
         Overlay::Confirm { question, .. } => {
-            let text = format!("{question} (y/n)");
-            let area = centred(frame.area(), width(&text) + 4, 3);
-            let block = boxed("Sure?");
+            let columns = width(question).min(usize::from(frame.area().width).saturating_sub(6));
+            let lines = wrap(&[super::layout::Span::new(Ink::Plain, question)], columns);
+            let area = centred(frame.area(), columns + 4, lines.len() + 2);
+            let block = boxed("y: yes, n: no");
             let inside = block.inner(area);
             frame.render_widget(Clear, area);
             frame.render_widget(block, area);
-            frame.render_widget(Span::raw(text), inside);
+            for (text, y) in lines.iter().zip(inside.top()..inside.bottom()) {
+                frame.render_widget(line(text), Rect::new(inside.x, y, inside.width, 1));
+            }
         }
         Overlay::Switcher(switcher) => draw_switcher(frame, switcher),
     }

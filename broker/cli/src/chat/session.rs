@@ -60,7 +60,9 @@ impl Session {
             Effect::Active => self.client.active().await,
             // The screen makes sounds.
             Effect::Bell => {}
-            effect if self.tasks.len() < TASKS_MAX => {
+            // The model asks for one page and one cursor at a time.
+            effect @ (Effect::History(..) | Effect::MarkRead(..)) => self.spawn(effect),
+            effect if self.tasks.len() < TASKS_MAX => self.spawn(effect),
                 let client = self.client.clone();
                 self.tasks
                     .spawn(async move { perform(client, effect).await });
@@ -199,7 +201,7 @@ async fn perform(client: Client, effect: Effect) -> Option<Outcome> {
         Effect::MarkRead(place, offset) => {
             let channel = client.channel(place.channel.clone());
             let marked = channel.mark_read(place.thread, offset).await;
-            marked.err().map(|_| Outcome::NotMarked(place))
+            Some(Outcome::Marked(place, marked.is_ok()))
         }
         Effect::OpenDm(user) => {
             let doing = format!("write to {user}");

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use confab_client::{Client, Sending};
 use confab_protocol::message::channel::Posted;
-use confab_protocol::{ChannelId, MessageId, Offset};
+use confab_protocol::{ChannelId, MessageId, Offset, UserId};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
@@ -61,6 +61,7 @@ pub(crate) fn run(arguments: &SendArguments, json: bool) -> Result<(), Failure> 
             client: client.clone(),
             channel,
             thread: arguments.thread,
+            mentions: arguments.mentions.clone(),
             output: Output::new(),
             json,
             under_way: VecDeque::new(),
@@ -101,6 +102,7 @@ struct Sender {
     client: Client,
     channel: ChannelId,
     thread: Option<Offset>,
+    mentions: Vec<UserId>,
     output: Output,
     json: bool,
     under_way: VecDeque<Sending>,
@@ -144,6 +146,8 @@ impl Sender {
             Some(root) => message.thread(root),
             None => message,
         };
+        let mentions = self.mentions.iter().cloned();
+        let message = mentions.fold(message, |message, user| message.mention(user));
         self.under_way.push_back(message.enqueue().await?);
         self.settle(IN_FLIGHT_MAX - 1).await
     }

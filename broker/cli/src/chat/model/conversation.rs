@@ -116,6 +116,9 @@ pub(crate) struct Conversation {
     pub(crate) new_after: Option<Offset>,
     /// Up to where the server was told that we have read.
     pub(crate) marked: Offset,
+    /// The server is being told, since this time.
+    pub(crate) marking: bool,
+    pub(crate) marked_at_ms: u64,
 }
 
 impl Conversation {
@@ -137,6 +140,8 @@ impl Conversation {
             reads: BTreeMap::new(),
             new_after: None,
             marked: Offset(0),
+            marking: false,
+            marked_at_ms: 0,
         }
     }
 

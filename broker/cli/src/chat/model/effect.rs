@@ -136,8 +136,8 @@ pub(crate) enum Outcome {
     Sent(Place, u64, Result<Posted, Problem>),
     /// A channel to go to.
     Entered(ChannelSummary),
-    /// Reading was not told to the server.
-    NotMarked(Place),
+    /// Reading was told to the server, or could not be.
+    Marked(Place, bool),
     /// It was done, and this is worth saying.
     Done(String),
     /// It was not done.

@@ -149,6 +149,8 @@ impl Model {
     /// What to say of an event that is not about a message.
     fn notice(&mut self, event: &ChannelEvent) -> Option<String> {
         match &event.event.change {
+            // The two of a direct message are always there.
+            Change::MembersChanged { .. } if event.channel.kind() == ChannelKind::Dm => None,
             Change::MembersChanged {
                 by,
                 added,
@@ -290,9 +292,12 @@ impl Model {
                 self.go(Place::channel(channel));
                 self.channels_changed();
             }
-            Outcome::NotMarked(place) => {
+            Outcome::Marked(place, done) => {
                 if let Some(conversation) = self.conversation_mut(&place) {
-                    conversation.marked = Offset(0);
+                    conversation.marking = false;
+                    if !done {
+                        conversation.marked = Offset(0);
+                    }
                 }
             }
             Outcome::Done(text) => self.say(text),

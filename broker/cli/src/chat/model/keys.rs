@@ -326,7 +326,8 @@ impl Model {
             .take_if(|overlay| matches!(overlay, Overlay::Switcher(_)))
         {
             let me = self.me().clone();
-            switcher.refresh(&self.channels, &self.people, &me);
+            let here = self.here.as_ref().map(|here| &here.channel);
+            switcher.refresh(&self.channels, &self.people, &me, here);
             self.overlay = Some(Overlay::Switcher(switcher));
         }
     }

@@ -1,6 +1,6 @@
 //! How the connection stands.
 
-use confab_client::ClientEvent;
+use confab_client::{ClientEvent, DownReason};
 
 /// The connection, as the user is told.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -27,8 +27,12 @@ impl Link {
                 reason,
                 retry_in_ms,
             } => {
+                let reason = match reason {
+                    DownReason::Server(error) => error.message.to_string(),
+                    reason => reason.to_string(),
+                };
                 *self = Self::Down {
-                    reason: crate::sanitise::one_line(&reason.to_string()),
+                    reason: crate::sanitise::one_line(&reason),
                     retry_at_ms: now_ms.saturating_add(*retry_in_ms),
                 };
             }
@@ -51,8 +55,8 @@ impl Link {
                 reason,
                 retry_at_ms,
             } => match retry_at_ms.saturating_sub(now_ms).div_ceil(1_000) {
-                0 => format!("{reason}; connecting…"),
-                seconds => format!("{reason}; next try in {seconds} s"),
+                0 => format!("not connected, trying now: {reason}"),
+                seconds => format!("not connected, next try in {seconds} s: {reason}"),
             },
         }
     }

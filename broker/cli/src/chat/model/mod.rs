@@ -48,6 +48,10 @@ const RECEIPTS_MEMBERS_MAX: u32 = 100;
 /// Most users whose presence is watched for the list of direct messages.
 const WATCHED_MAX: usize = 500;
 
+/// The least time between two messages to the server about what was read: a
+/// burst is read at once, not message by message.
+const MARK_INTERVAL_MS: u64 = 250;
+
 /// How long something that was said stays.
 const SAID_MS: u64 = 6_000;
 
@@ -396,16 +400,20 @@ impl Model {
         let Some(read) = read else {
             return;
         };
+        let now_ms = self.now_ms;
         let Some(conversation) = self.conversation_mut(&here) else {
             return;
         };
-        if !conversation.has_end() {
+        let is_due = now_ms.saturating_sub(conversation.marked_at_ms) >= MARK_INTERVAL_MS;
+        if !conversation.has_end() || conversation.marking || !is_due {
             return;
         }
         if let Some(newest) = conversation.newest()
             && newest > read.max(conversation.marked)
         {
             conversation.marked = newest;
+            conversation.marking = true;
+            conversation.marked_at_ms = now_ms;
             self.effect(Effect::MarkRead(here, newest));
         }
     }

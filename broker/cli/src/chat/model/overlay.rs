@@ -58,7 +58,15 @@ pub(crate) struct Switcher {
 
 impl Switcher {
     /// Finds again what fits, after the query or the lists changed.
-    pub(crate) fn refresh(&mut self, channels: &Channels, people: &People, me: &UserId) {
+    ///
+    /// Whoever opens it wants to go elsewhere: the channel `here` comes last.
+    pub(crate) fn refresh(
+        &mut self,
+        channels: &Channels,
+        people: &People,
+        me: &UserId,
+        here: Option<&ChannelId>,
+    ) {
         let query = self.query.text().to_lowercase();
         let mut found: Vec<(u32, Choice)> = Vec::new();
         let mut peers = vec![me.clone()];
@@ -70,8 +78,9 @@ impl Switcher {
             };
             let unread = u32::from(summary.read_state.unread > 0);
             let recency = u32::try_from(place).unwrap_or(u32::MAX).min(999);
+            let last = u32::from(Some(&summary.channel) == here) * 5_000;
             found.push((
-                score * 10_000 + (1 - unread) * 1_000 + recency,
+                score * 10_000 + last + (1 - unread) * 1_000 + recency,
                 Choice {
                     target: Target::Channel(summary.channel.clone()),
                     name,
@@ -165,7 +174,7 @@ mod tests {
             ChannelTotals::default(),
         );
         let mut switcher = Switcher::default();
-        switcher.refresh(&channels, &People::default(), &user("u1"));
+        switcher.refresh(&channels, &People::default(), &user("u1"), None);
         let first = switcher.target().cloned();
         assert!(matches!(first, Some(Target::Channel(id)) if id.as_str() == "dept-sales"));
     }
@@ -177,7 +186,7 @@ mod tests {
         people.learn(user("u1"), "Uma One");
         let mut switcher = Switcher::default();
         switcher.query.insert("uma");
-        switcher.refresh(&Channels::default(), &people, &user("u1"));
+        switcher.refresh(&Channels::default(), &people, &user("u1"), None);
         assert_eq!(switcher.choices.len(), 1);
         assert_eq!(switcher.target(), Some(&Target::User(user("u2"))));
         switcher.step(true);

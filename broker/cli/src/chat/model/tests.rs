@@ -192,6 +192,13 @@ impl Driven {
         std::mem::take(&mut self.effects)
     }
 
+    /// A second goes by, in which the server hears what was read.
+    fn wait(&mut self) {
+        let here = self.model.here().cloned().unwrap();
+        self.give(Input::Outcome(Outcome::Marked(here, true)));
+        self.give(Input::Now(self.model.now_ms() + 1_000));
+    }
+
     /// The texts of the rows on the screen.
     pub(crate) fn rows(&self) -> Vec<String> {
         let height = usize::from(self.model.areas().messages.height);
@@ -230,20 +237,50 @@ fn the_newest_channel_is_opened_and_read() {
 fn what_is_not_seen_is_not_read() {
     let is_read = |effect: &Effect| matches!(effect, Effect::MarkRead(..));
     let mut driven = Driven::in_general(many(100));
+    driven.wait();
     driven.give(Input::Focus(false));
     driven.give(posted(GENERAL, 101, "u2", "unseen"));
     assert!(!driven.effects.iter().any(is_read));
     driven.give(Input::Focus(true));
     assert!(driven.effects.iter().any(is_read));
+    driven.wait();
     driven.take();
     driven.give(key(KeyCode::PageUp));
     driven.give(posted(GENERAL, 102, "u2", "below"));
     assert!(!driven.effects.iter().any(is_read), "scrolled away");
     driven.give(with(KeyModifiers::CONTROL, KeyCode::End));
     assert!(driven.effects.iter().any(is_read));
+    driven.wait();
     driven.take();
-    driven.give(Input::Now(NOW_MS + 60_000));
+    driven.wait();
     assert!(!driven.effects.iter().any(is_read), "told once");
+}
+
+/// A burst of messages is one thing to tell the server, not a thousand.
+#[test]
+fn a_burst_is_read_at_once() {
+    let mut driven = Driven::in_general(many(1));
+    driven.wait();
+    driven.take();
+    for offset in 2..1_000 {
+        driven.give(posted(GENERAL, offset, "u2", "burst"));
+    }
+    let marks = |driven: &mut Driven| {
+        let effects = driven.take();
+        let marks = effects.into_iter().filter_map(|effect| match effect {
+            Effect::MarkRead(_, offset) => Some(offset),
+            _ => None,
+        });
+        marks.collect::<Vec<_>>()
+    };
+    assert_eq!(marks(&mut driven), [Offset(2)]);
+    driven.wait();
+    assert_eq!(marks(&mut driven), [Offset(999)]);
+    // What did not arrive is told again.
+    let here = Place::channel(channel(GENERAL));
+    driven.give(Input::Outcome(Outcome::Marked(here, false)));
+    driven.give(Input::Now(NOW_MS + 60_000));
+    assert_eq!(marks(&mut driven), [Offset(999)]);
 }
 
 #[test]
@@ -790,6 +827,7 @@ fn the_switcher_goes_to_people_too() {
 #[test]
 fn unread_by_hand_stays_unread() {
     let mut driven = Driven::in_general(many(3));
+    driven.wait();
     driven.give(key(KeyCode::Up));
     driven.give(key(KeyCode::Char('u')));
     assert!(
@@ -819,9 +857,15 @@ fn the_link_counts_down() {
         retry_in_ms: 4_000,
     }));
     let text = |driven: &Driven| driven.model.link().text(driven.model.now_ms());
-    assert_eq!(text(&driven), "the connection was lost; next try in 4 s");
+    assert_eq!(
+        text(&driven),
+        "not connected, next try in 4 s: the connection was lost"
+    );
     driven.give(Input::Now(NOW_MS + 3_500));
-    assert_eq!(text(&driven), "the connection was lost; next try in 1 s");
+    assert_eq!(
+        text(&driven),
+        "not connected, next try in 1 s: the connection was lost"
+    );
 }
 
 #[test]

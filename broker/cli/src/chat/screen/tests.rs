@@ -166,7 +166,7 @@ fn what_is_wrong_with_the_connection_is_told() {
     }));
     let lines = drawn(&mut driven, 80, 24);
     assert!(
-        lines[23].contains("the connection was lost; next try in 7 s"),
+        lines[23].contains("not connected, next try in 7 s"),
         "{}",
         lines[23]
     );
