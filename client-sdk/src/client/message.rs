@@ -100,7 +100,9 @@ impl SendMessage {
 
     /// Puts the message into the client's queue and answers as soon as it is
     /// there; the outcome comes from what is answered. Messages of one channel
-    /// are posted in the order of their queueing.
+    /// are posted in the order of their queueing; only one that the server has
+    /// to refuse for now (`RateLimited`, `Overloaded`) may be overtaken by those
+    /// that were on their way already. Who cannot have that awaits each outcome.
     ///
     /// # Errors
     /// [`SendError::Closed`] when the client has ended. A full queue is told by
