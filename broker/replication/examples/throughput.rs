@@ -110,11 +110,15 @@ async fn measure(group_count: u32, in_flight: usize, duration: Duration) -> Outc
         "{group_count} groups, {in_flight:>5} in flight: {rate:>9.0}/s, p50 {p50:.3} ms, p99 {p99:.3} ms; \
          {writes_per_second:.0} fsyncs/s, p50 {write_p50:.3} ms, p99 {write_p99:.3} ms"
     );
-    for group in groups {
+    for group in &groups {
         group.shutdown().await;
     }
     store.shutdown()?;
-    drop((store, log));
+    drop((groups, store, log));
+    // The log's threads end a moment after its last handle.
+    while DataDir::open(&directory).is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     std::fs::remove_dir_all(&directory)?;
     Ok(())
 }
