@@ -63,13 +63,15 @@ impl Session {
             // The model asks for one page and one cursor at a time.
             effect @ (Effect::History(..) | Effect::MarkRead(..)) => self.spawn(effect),
             effect if self.tasks.len() < TASKS_MAX => self.spawn(effect),
-                let client = self.client.clone();
-                self.tasks
-                    .spawn(async move { perform(client, effect).await });
-            }
             _ => return Some(Outcome::Failed("Too much at once; try again.".into())),
         }
         None
+    }
+
+    fn spawn(&mut self, effect: Effect) {
+        let client = self.client.clone();
+        self.tasks
+            .spawn(async move { perform(client, effect).await });
     }
 
     /// What came of one of the things begun; never, while there is nothing.
