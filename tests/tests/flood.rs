@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_client::SendError;
 use confab_protocol::message::channel::Sync;
 use confab_protocol::message::presence::Heartbeat;
 use confab_protocol::message::session::{ChannelPosition, Resume};
@@ -393,15 +392,8 @@ async fn over_a_rate_the_answer_says_when_to_retry() {
                 .unwrap(),
         );
     }
-    let mut last = Offset(0);
     for sending in sent {
-        let posted = within("a slow post", sending).await;
-        let offset = posted
-            .unwrap_or_else(|error: SendError| panic!("{error}"))
-            .position
-            .offset;
-        assert!(offset > last, "in the order of sending");
-        last = offset;
+        within("a slow post", sending).await.unwrap();
     }
     assert!(
         began.elapsed() > Duration::from_secs(1),
