@@ -9,7 +9,7 @@ use serde_json::Number;
 use super::error::{ClaimProblem, InvalidToken, TokenError};
 
 /// Most departments that a token may name.
-const DEPARTMENTS_MAX: usize = 100;
+const DEPARTMENTS_MAX: usize = confab_core::directory::CLAIMED_DEPARTMENTS_MAX;
 /// Most roles that a token may name.
 const ROLES_MAX: usize = 100;
 /// Longest `jti`, in bytes.
@@ -194,7 +194,7 @@ fn check_kind(kind: &str) -> Result<UserKind, TokenError> {
 
 fn check_departments(departments: Vec<String>) -> Result<Vec<DepartmentId>, TokenError> {
     if departments.len() > DEPARTMENTS_MAX {
-        return Err(problem("`departments` may name at most 100."));
+        return Err(problem("`departments` may name at most 32."));
     }
     departments
         .iter()

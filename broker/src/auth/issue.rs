@@ -40,14 +40,14 @@ pub struct ClaimsSpec {
 }
 
 impl ClaimsSpec {
-    /// A token for `user`, valid for an hour, that says nothing else.
+    /// A token for an internal user, valid for an hour, that says nothing else.
     #[must_use]
     pub fn new(user: UserId) -> Self {
         Self {
             user,
             ttl_s: 3_600,
             name: None,
-            kind: None,
+            kind: Some(UserKind::Internal),
             departments: None,
             roles: Vec::new(),
             audience: None,

@@ -188,8 +188,8 @@ section! {
         connections_per_address_max: u64 = 2_000, from 1 to 10_000_000;
         /// Sessions of one user. Default 50.
         connections_per_user_max: u64 = 50, from 1 to 10_000_000;
-        /// Connections that have not shown a token yet. Default 4,096.
-        unauthenticated_max: u64 = 4_096, from 1 to 10_000_000;
+        /// Connections that have not shown a token yet. Default 1,024.
+        unauthenticated_max: u64 = 1_024, from 1 to 10_000_000;
         /// Unfinished handshakes above which newcomers must first show that their
         /// address is theirs, at the cost of a round trip. Default 128.
         handshakes_before_retry: u64 = 128, from 0 to 1_000_000;
@@ -337,9 +337,9 @@ section! {
     /// What the server logs, on standard error.
     LogSettings in "log" {
         /// error, warn, info, debug or trace, or a filter such as
-        /// "info,confab_broker::session=debug". Default "info". The environment's
+        /// "info,confab_broker::session=debug". Default "info,openraft=warn". The environment's
         /// CONFAB_LOG and RUST_LOG go over it.
-        level: String = "info".into();
+        level: String = "info,openraft=warn".into();
         /// "text" for people or "json" for collectors. Default "text".
         format: LogFormat = LogFormat::Text;
     }

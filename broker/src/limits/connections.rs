@@ -16,7 +16,7 @@ use super::address_key;
 pub struct ConnectionConfig {
     /// In all. Default 20,000; an idle one costs about 35 kB.
     pub total_max: usize,
-    /// That have not authenticated. Default 4,096; each lives for the hello
+    /// That have not authenticated. Default 1,024; each lives for the hello
     /// timeout at most.
     pub unauthenticated_max: usize,
     /// From one address (IPv6: one /64). Default 2,000: an office behind one
@@ -30,7 +30,7 @@ impl Default for ConnectionConfig {
     fn default() -> Self {
         Self {
             total_max: 20_000,
-            unauthenticated_max: 4_096,
+            unauthenticated_max: 1_024,
             per_address_max: 2_000,
             per_user_max: 50,
         }

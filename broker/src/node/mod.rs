@@ -103,14 +103,8 @@ pub async fn run(
     let lookup = storage.lookup();
     let registry = Registry::default();
     let fanout = Fanout::new(lookup.clone(), metrics.clone());
-    let presence = Presence::new(
-        config.presence(),
-        Arc::new(lookup.clone()),
-        None,
-        now_ms(),
-    );
-    let replicas =
-        Replicas::start(storage, &config, lookup, &fanout, &registry, &presence).await?;
+    let presence = Presence::new(config.presence(), Arc::new(lookup.clone()), None, now_ms());
+    let replicas = Replicas::start(storage, &config, lookup, &fanout, &registry, &presence).await?;
     recovered.ready();
     storing.ready();
 
@@ -190,12 +184,13 @@ async fn watch_over(
     let failed = replicas.failed();
     tokio::pin!(failed);
     let mut sample = tokio::time::interval(SAMPLE_INTERVAL);
+    let mut checkpoints = Vec::new();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             error = &mut failed => return Err(error),
             _ = sample.tick() => {
-                replicas.sample(metrics);
+                replicas.sample(metrics, &mut checkpoints);
                 let counts = services.connections.counts();
                 metrics.connections(counts.total, counts.unauthenticated);
             }

@@ -202,21 +202,31 @@ impl Replicas {
         }
     }
 
-    /// Tells the metrics how groups and storage stand.
-    pub(super) fn sample(&self, metrics: &Metrics) {
+    /// Tells the metrics how groups and storage stand; `checkpoints` keeps what
+    /// was seen of each group's newest checkpoint between two calls.
+    pub(super) fn sample(&self, metrics: &Metrics, checkpoints: &mut Vec<Option<u64>>) {
         let figures = |status: &confab_replication::GroupStatus| RaftFigures {
             role: role(status.role),
             term: status.term,
             commit: status.committed_index.unwrap_or(0),
             applied: status.applied_index.unwrap_or(0),
-            lag: status
-                .committed_index
-                .unwrap_or(0)
-                .saturating_sub(status.applied_index.unwrap_or(0)),
+            // Alone, a node has no followers that could lag.
+            lag: 0,
         };
-        metrics.raft("directory", figures(&self.directory.status()));
+        let mut statuses = vec![("directory".to_owned(), self.directory.status())];
         for (number, group) in self.shards.iter().enumerate() {
-            metrics.raft(&format!("shard-{number}"), figures(&group.status()));
+            statuses.push((format!("shard-{number}"), group.status()));
+        }
+        for (place, (name, status)) in statuses.iter().enumerate() {
+            metrics.raft(name, figures(status));
+            match checkpoints.get_mut(place) {
+                None => checkpoints.push(status.snapshot_index),
+                Some(seen) if *seen != status.snapshot_index => {
+                    *seen = status.snapshot_index;
+                    metrics.checkpoint();
+                }
+                Some(_) => {}
+            }
         }
         let storage = self.store.figures();
         metrics.flush_lag(storage.overlay_bytes as u64, storage.oldest_unflushed);
@@ -240,7 +250,9 @@ impl Replicas {
         let closed = tokio::task::spawn_blocking(move || store.shutdown()).await;
         match closed {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the state store did not close; the log has everything"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the state store did not close; the log has everything")
+            }
             Err(error) => tracing::error!(%error, "closing the state store panicked"),
         }
     }

@@ -103,7 +103,7 @@ pub struct Metrics {
     log_appended_entries: IntCounter,
     flush_lag_seconds: Gauge,
     flush_lag_bytes: IntGauge,
-    checkpoints: IntCounterVec,
+    checkpoints: IntCounter,
     raft: RaftGauges,
     rejections: IntCounterVec,
     auth_failures: IntCounterVec,
@@ -232,10 +232,9 @@ impl Metrics {
                 "confab_flush_lag_bytes",
                 "Bytes of applied changes that are not yet in sled.",
             ),
-            checkpoints: maker.counters(
+            checkpoints: maker.counter(
                 "confab_checkpoints_total",
-                "Checkpoints that were made, or failed.",
-                "outcome",
+                "Checkpoints that were made.",
             ),
             raft: RaftGauges {
                 role: maker.gauges(
@@ -272,9 +271,6 @@ impl Metrics {
         // A series that exists from the start can be alerted on.
         for gateway in Gateway::ALL {
             metrics.sessions.with_label_values(&[gateway.name()]);
-        }
-        for outcome in ["made", "failed"] {
-            metrics.checkpoints.with_label_values(&[outcome]);
         }
         let build = maker.gauges(
             "confab_build_info",
@@ -375,10 +371,9 @@ impl Metrics {
         self.flush_lag_seconds.set(seconds);
     }
 
-    /// A checkpoint was made, or failed.
-    pub fn checkpoint(&self, made: bool) {
-        let outcome = if made { "made" } else { "failed" };
-        self.checkpoints.with_label_values(&[outcome]).inc();
+    /// A checkpoint was made.
+    pub fn checkpoint(&self) {
+        self.checkpoints.inc();
     }
 
     /// How a group stands; `group` is its own name, e.g. `directory` or `shard-3`.

@@ -23,7 +23,7 @@ pub enum LogFormat {
 /// What is logged, and how.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogConfig {
-    /// A level, or a filter for each module. Default `info`.
+    /// A level, or a filter for each module. Default `info,openraft=warn`.
     pub filter: String,
     /// How a line looks. Default text.
     pub format: LogFormat,
@@ -32,7 +32,7 @@ pub struct LogConfig {
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
-            filter: "info".into(),
+            filter: "info,openraft=warn".into(),
             format: LogFormat::Text,
         }
     }
@@ -70,6 +70,16 @@ fn pick_filter<'a>(
     ("log.level", config.filter.as_str().into())
 }
 
+/// openraft says at `info` what only its authors want to know, dozens of lines at
+/// each start. Who asks for them by name gets them.
+fn without_chatter(filter: &str) -> &str {
+    if filter.trim().eq_ignore_ascii_case("info") {
+        "info,openraft=warn"
+    } else {
+        filter
+    }
+}
+
 /// Checks a filter without setting anything up.
 ///
 /// # Errors
@@ -105,7 +115,7 @@ fn parse(place: &'static str, filter: &str) -> Result<EnvFilter, TelemetryError>
 pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
     let (place, filter) = pick_filter(|name| std::env::var(name).ok(), config);
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(parse(place, &filter)?)
+        .with_env_filter(parse(place, without_chatter(&filter))?)
         .with_writer(std::io::stderr);
     let set = match config.format {
         LogFormat::Text => builder
@@ -126,19 +136,29 @@ pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogConfig, check_filter, pick_filter};
+    use super::{LogConfig, check_filter, pick_filter, without_chatter};
 
     #[test]
     fn the_environment_comes_before_the_file() {
         let config = LogConfig::default();
         let none = pick_filter(|_| None, &config);
-        assert_eq!(none, ("log.level", "info".into()));
+        assert_eq!(none, ("log.level", "info,openraft=warn".into()));
         let rust = pick_filter(|name| (name == "RUST_LOG").then(|| "debug".into()), &config);
         assert_eq!(rust, ("RUST_LOG", "debug".into()));
         let both = pick_filter(|name| Some(name.to_lowercase()), &config);
         assert_eq!(both, ("CONFAB_LOG", "confab_log".into()));
         let empty = pick_filter(|_| Some(" ".into()), &config);
         assert_eq!(empty.0, "log.level");
+    }
+
+    /// The first line that an operator needs must not drown.
+    #[test]
+    fn plain_info_leaves_out_the_consensus_library() {
+        assert_eq!(without_chatter("info"), "info,openraft=warn");
+        for other in ["warn", "debug", "info,openraft=info"] {
+            assert_eq!(without_chatter(other), other);
+        }
+        assert!(check_filter("log.level", without_chatter("INFO")).is_ok());
     }
 
     /// A mistyped level must not silence the log.

@@ -5,8 +5,8 @@ use confab_core::rights::ChannelAction;
 use confab_protocol::codec::Packed;
 use confab_protocol::message::Answer;
 use confab_protocol::message::channel::{
-    AddMembers, ChannelInfo, CreateGroup, DeleteChannel, JoinChannel, LeaveChannel,
-    MembersUpdated, OpenDm, RemoveMembers, SetRole, UpdateChannel,
+    AddMembers, ChannelInfo, CreateGroup, DeleteChannel, JoinChannel, LeaveChannel, MembersUpdated,
+    OpenDm, RemoveMembers, SetRole, UpdateChannel,
 };
 use confab_protocol::message::session::Done;
 use confab_protocol::{ChannelId, Epoch, ErrorCode, Position, UserId, WireError};
@@ -189,11 +189,7 @@ pub(super) async fn remove_members(
 }
 
 /// What has to be allowed to remove these users: it depends on their roles.
-fn removals(
-    router: &Router,
-    channel: &ChannelId,
-    users: &Packed<UserId>,
-) -> Vec<ChannelAction> {
+fn removals(router: &Router, channel: &ChannelId, users: &Packed<UserId>) -> Vec<ChannelAction> {
     let directory = router.lookup().directory();
     let mut actions = vec![ChannelAction::RemoveMember {
         role: confab_protocol::message::event::ChannelRole::Guest,

@@ -49,9 +49,7 @@ pub(super) fn content(text: &str, may_be_empty: bool) -> Result<(), WireError> {
 }
 
 /// A message's attachments: at most ten, each with a name and a place.
-pub(super) fn attachments(
-    packed: &Packed<Attachment>,
-) -> Result<Vec<StoredAttachment>, WireError> {
+pub(super) fn attachments(packed: &Packed<Attachment>) -> Result<Vec<StoredAttachment>, WireError> {
     if packed.len() > limits::ATTACHMENTS_MAX {
         return Err(too_large(format!(
             "{} attachments, at most {} are allowed",
@@ -62,13 +60,21 @@ pub(super) fn attachments(
     packed
         .iter()
         .map(|attachment| {
-            field("attachment name", &attachment.name, limits::ATTACHMENT_NAME_BYTES_MAX)?;
+            field(
+                "attachment name",
+                &attachment.name,
+                limits::ATTACHMENT_NAME_BYTES_MAX,
+            )?;
             field(
                 "attachment mediaType",
                 &attachment.media_type,
                 limits::ATTACHMENT_MEDIA_TYPE_BYTES_MAX,
             )?;
-            field("attachment url", &attachment.url, limits::ATTACHMENT_URL_BYTES_MAX)?;
+            field(
+                "attachment url",
+                &attachment.url,
+                limits::ATTACHMENT_URL_BYTES_MAX,
+            )?;
             // A link that runs as script in a reader's page is no attachment.
             let scheme = attachment.url.split(':').next().unwrap_or_default();
             if attachment.url.contains(':')
@@ -167,8 +173,14 @@ mod tests {
         assert!(content(&"ä".repeat(limits::CONTENT_CHARS_MAX), false).is_ok());
         let long = content(&"ä".repeat(limits::CONTENT_CHARS_MAX + 1), false).unwrap_err();
         assert_eq!(long.code(), ErrorCode::TooLarge);
-        assert_eq!(content("", false).unwrap_err().code(), ErrorCode::InvalidArgument);
-        assert_eq!(content(" \n", false).unwrap_err().code(), ErrorCode::InvalidArgument);
+        assert_eq!(
+            content("", false).unwrap_err().code(),
+            ErrorCode::InvalidArgument
+        );
+        assert_eq!(
+            content(" \n", false).unwrap_err().code(),
+            ErrorCode::InvalidArgument
+        );
         assert!(content("", true).is_ok());
     }
 

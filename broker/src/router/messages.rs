@@ -62,11 +62,7 @@ fn calls_on_all(mentions: &Mentions) -> Option<ChannelAction> {
     (mentions.channel || mentions.here).then_some(ChannelAction::MentionChannel)
 }
 
-pub(super) async fn edit(
-    router: &Router,
-    actor: &Actor,
-    body: Edit,
-) -> Result<Answer, WireError> {
+pub(super) async fn edit(router: &Router, actor: &Actor, body: Edit) -> Result<Answer, WireError> {
     let mentions = check::mentions(&body.mentions)?;
     let (epoch, own, facts) = router.message(actor, &body.channel, body.message)?;
     check::content(&body.content, false)?;
@@ -284,10 +280,7 @@ impl Router {
 }
 
 /// Whether a channel id names direct messages of this user.
-pub(super) fn other_in_dm(
-    channel: &ChannelId,
-    actor: &Actor,
-) -> Option<confab_protocol::UserId> {
+pub(super) fn other_in_dm(channel: &ChannelId, actor: &Actor) -> Option<confab_protocol::UserId> {
     if channel.kind() != ChannelKind::Dm {
         return None;
     }

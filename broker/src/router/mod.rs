@@ -190,12 +190,6 @@ impl Router {
         })
     }
 
-    /// Whom the user's presence list shows: those it shares a channel of at
-    /// most 500 members with, at most 5,000.
-    pub async fn presence_interest(&self, actor: &Actor) -> Vec<UserId> {
-        reads::presence_interest(self, actor).await
-    }
-
     pub(crate) fn lookup(&self) -> &Lookup {
         &self.0.lookup
     }

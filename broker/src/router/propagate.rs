@@ -13,9 +13,7 @@ use confab_core::directory::{ChannelChange, CommandKind};
 use confab_replication::{Group, ProposeError};
 use tokio::sync::watch;
 
-use super::admission::{
-    DirectoryAdmission, DirectoryRequest, Needs, ShardAdmission, ShardRequest,
-};
+use super::admission::{DirectoryAdmission, DirectoryRequest, Needs, ShardAdmission, ShardRequest};
 use super::now_ms;
 use crate::state::Lookup;
 
@@ -79,10 +77,10 @@ impl Propagator {
     async fn catch_up(&self, last: &mut Option<(u64, u32)>) -> Result<bool, Gone> {
         let mut any = false;
         loop {
-            let page =
-                self.lookup
-                    .directory()
-                    .pending_changes(self.shard, *last, BATCH_CHANGES);
+            let page = self
+                .lookup
+                .directory()
+                .pending_changes(self.shard, *last, BATCH_CHANGES);
             if page.items.is_empty() {
                 return Ok(any);
             }
@@ -140,7 +138,11 @@ impl Propagator {
             needs: Needs::Nothing,
         };
         if let Err(error) = self.directory_group.propose(request).await {
-            tracing::debug!(shard = self.shard, ?error, "the directory's queue was not cut");
+            tracing::debug!(
+                shard = self.shard,
+                ?error,
+                "the directory's queue was not cut"
+            );
         }
     }
 

@@ -3,9 +3,6 @@
 //! What may read many rows runs on a blocking thread: a cold page costs the
 //! disk a millisecond, and the runtime serves others meanwhile.
 
-use std::collections::BTreeSet;
-use std::ops::ControlFlow;
-
 use confab_core::channel::query;
 use confab_core::rights::{self, ChannelAction};
 use confab_protocol::codec::PackedBuilder;
@@ -22,17 +19,6 @@ use confab_protocol::{ChannelId, ErrorCode, Packed, Position, UserId, WireError,
 use super::{Actor, Router, check};
 use crate::state::Lookup;
 
-/// Members up to which a channel counts for who hears of whose presence.
-const PRESENCE_MEMBERS_MAX: u32 = 500;
-
-/// Most users whose presence a session hears of.
-const PRESENCE_USERS_MAX: usize = 5_000;
-
-/// Answers what only reads.
-///
-/// Who asks is looked at before the reading and again after it. The directory is
-/// never behind a channel's log, so who may still read then may see all that was
-/// read: nothing of it stands after a removal.
 pub(super) async fn answer(
     router: &Router,
     actor: &Actor,
@@ -120,11 +106,10 @@ async fn read(router: &Router, actor: &Actor, request: Request) -> Result<Answer
         }
         Request::ListPins(body) => {
             let epoch = router.readable(actor, &body.channel)?;
-            let page: Result<HistoryPage, _> =
-                on_blocking_thread(lookup, move |lookup| {
-                    query::pins(lookup.shard(&body.channel), epoch)
-                })
-                .await?;
+            let page: Result<HistoryPage, _> = on_blocking_thread(lookup, move |lookup| {
+                query::pins(lookup.shard(&body.channel), epoch)
+            })
+            .await?;
             Ok(Answer::HistoryPage(page?))
         }
         Request::Sync(body) => {
@@ -189,9 +174,8 @@ fn window(
         .into_iter()
         .map(|(channel, epoch)| (lookup.last_activity(&channel, epoch), channel))
         .filter(|(activity, channel)| {
-            after.is_none_or(|after| {
-                (after.last_activity_ms, &after.channel) > (*activity, channel)
-            })
+            after
+                .is_none_or(|after| (after.last_activity_ms, &after.channel) > (*activity, channel))
         })
         .collect();
     keys.sort_unstable_by(|one, other| other.cmp(one));
@@ -335,36 +319,6 @@ async fn list_users(router: &Router, actor: &Actor, body: ListUsers) -> Result<A
         users,
         more: page.more,
     }))
-}
-
-/// Whom the user's presence list shows.
-pub(super) async fn presence_interest(router: &Router, actor: &Actor) -> Vec<UserId> {
-    let user = actor.user.clone();
-    let interest = on_blocking_thread(router.lookup(), move |lookup| {
-        let directory = lookup.directory();
-        let mut interest = BTreeSet::new();
-        directory.visit_channels_of(&user, |channel| {
-            let small = directory.member_count(channel) <= PRESENCE_MEMBERS_MAX;
-            if small {
-                directory.visit_members(channel, None, |member, _| {
-                    interest.insert(member.clone());
-                    flow(interest.len())
-                });
-            }
-            flow(interest.len())
-        });
-        interest.remove(&user);
-        interest.into_iter().collect()
-    });
-    interest.await.unwrap_or_default()
-}
-
-fn flow(users: usize) -> ControlFlow<()> {
-    if users < PRESENCE_USERS_MAX {
-        ControlFlow::Continue(())
-    } else {
-        ControlFlow::Break(())
-    }
 }
 
 impl Router {

@@ -14,7 +14,7 @@ pub struct SignIn {
     pub user: UserId,
     /// `name`, if the token has one.
     pub name: Option<String>,
-    /// `kind`; internal when the token has none.
+    /// `kind`; a client when the token has none.
     pub kind: UserKind,
     /// `departments`.
     pub departments: Vec<DepartmentId>,

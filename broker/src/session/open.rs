@@ -167,7 +167,8 @@ impl From<&Claims> for SignIn {
         Self {
             user: claims.user.clone(),
             name: claims.name.clone(),
-            kind: claims.kind.unwrap_or(UserKind::Internal),
+            // Who is not said to be of the company must not get into its channels.
+            kind: claims.kind.unwrap_or(UserKind::Client),
             departments: claims.departments.clone().unwrap_or_default(),
             admin: claims.admin,
             token_id: claims.token_id.clone(),

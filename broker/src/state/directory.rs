@@ -48,7 +48,11 @@ impl DirectoryMachine {
     /// Ends the sessions that what was applied leaves without a right to be,
     /// and has looked up anew who hears of whom.
     fn take_effect(&self, effects: &Effects) {
-        let channels: BTreeSet<_> = effects.members.iter().map(|change| &change.channel).collect();
+        let channels: BTreeSet<_> = effects
+            .members
+            .iter()
+            .map(|change| &change.channel)
+            .collect();
         for channel in channels {
             self.presence.channel_changed(channel);
         }
@@ -70,11 +74,7 @@ impl DirectoryMachine {
 }
 
 impl StateMachine for DirectoryMachine {
-    fn apply(
-        &self,
-        entries: &[CommittedEntry],
-        applied: Marker,
-    ) -> Result<Vec<Bytes>, StateError> {
+    fn apply(&self, entries: &[CommittedEntry], applied: Marker) -> Result<Vec<Bytes>, StateError> {
         let index = applied.index;
         let mut writes = Writes(self.state.begin());
         let mut replies = Vec::new();

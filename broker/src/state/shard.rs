@@ -28,11 +28,7 @@ impl ShardMachine {
 }
 
 impl StateMachine for ShardMachine {
-    fn apply(
-        &self,
-        entries: &[CommittedEntry],
-        applied: Marker,
-    ) -> Result<Vec<Bytes>, StateError> {
+    fn apply(&self, entries: &[CommittedEntry], applied: Marker) -> Result<Vec<Bytes>, StateError> {
         let mut writes = Writes(self.state.begin());
         let mut replies = Vec::new();
         let mut outputs = Vec::new();

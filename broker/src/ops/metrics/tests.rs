@@ -16,7 +16,7 @@ fn what_is_reported_is_exported() {
     metrics.outbox_bytes_changed(-40);
     metrics.log_written(3, 900, Duration::from_micros(120));
     metrics.flush_lag(4_096, Some(Duration::from_millis(250)));
-    metrics.checkpoint(true);
+    metrics.checkpoint();
     let figures = RaftFigures {
         role: RaftRole::Leader,
         term: 2,
@@ -44,7 +44,7 @@ fn what_is_reported_is_exported() {
         "confab_log_appended_bytes_total 900",
         "confab_flush_lag_seconds 0.25",
         "confab_flush_lag_bytes 4096",
-        "confab_checkpoints_total{outcome=\"made\"} 1",
+        "confab_checkpoints_total 1",
         "confab_raft_role{group=\"shard-1\"} 3",
         "confab_raft_applied_index{group=\"shard-1\"} 9",
         "confab_rejections_total{reason=\"rate_limited\"} 1",
