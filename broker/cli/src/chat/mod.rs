@@ -37,6 +37,12 @@ const TICK: Duration = Duration::from_millis(500);
 /// Events that are taken before the screen is drawn again.
 const EVENTS_AT_ONCE: usize = 1_000;
 
+/// After so long without an answer the connection counts as dead.
+const LIVENESS_MS: u64 = 5_000;
+
+/// The longest pause between two attempts to connect, in milliseconds.
+const BACKOFF_MAX_MS: u64 = 8_000;
+
 /// How long what was sent may take when the user ends.
 const FLUSH: Duration = Duration::from_secs(3);
 
@@ -58,7 +64,14 @@ pub(crate) fn run(arguments: &ChatArguments) -> Result<(), Failure> {
 
 async fn chat(target: &Target, arguments: &ChatArguments) -> Result<(), Failure> {
     // Who cannot get in is told in words, not on a screen that vanishes.
-    let client = target.connect(&arguments.connection).await?;
+    let client = target
+        .connect_with(&arguments.connection, |config| {
+            // Somebody waits: a dead connection is to be seen soon, and tried again.
+            config.liveness_timeout_ms = LIVENESS_MS;
+            config.dial_timeout_ms = LIVENESS_MS;
+            config.backoff_max_ms = BACKOFF_MAX_MS;
+        })
+        .await?;
     let signals = signals().map_err(terminal_failure)?;
     let mut events = client.subscribe().await;
     let mut model = Model::new(Clock::system(), arguments.channel.clone());

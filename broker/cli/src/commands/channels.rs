@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &ChannelsArguments, json: bool) -> Result<(), Failu
 }
 
 /// All of them, however many.
-async fn fetch(client: &Client) -> Result<Vec<ChannelSummary>, Failure> {
+pub(super) async fn fetch(client: &Client) -> Result<Vec<ChannelSummary>, Failure> {
     let mut channels = Vec::new();
     let mut after = None;
     loop {

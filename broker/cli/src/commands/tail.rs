@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use confab_client::{Client, ClientEvent, Subscription};
-use confab_protocol::limits::PAGE_ITEMS_MAX;
 use confab_protocol::{ChannelId, Offset, Position};
 use futures_util::{FutureExt, StreamExt};
 
@@ -42,14 +41,8 @@ async fn heads(
         let summary = client.channel(channel.clone()).summary().await;
         summaries.push(summary.map_err(|error| Failure::from(error).of(channel))?);
     }
-    let mut after = None;
-    while arguments.all {
-        let page = client.channel_page(after, PAGE_ITEMS_MAX).await?;
-        summaries.extend(page.channels.iter());
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
+    if arguments.all {
+        summaries = super::channels::fetch(client).await?;
     }
     let positions = summaries.into_iter().map(|summary| {
         let head = Position {

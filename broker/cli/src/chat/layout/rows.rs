@@ -9,7 +9,8 @@ use confab_protocol::{Offset, UserId};
 
 use super::wrap::{cut, width, wrap};
 use super::{Ink, Line, Span, markup};
-use crate::chat::model::conversation::{Conversation, Entry, Pending, Sending};
+use crate::chat::model::conversation::Conversation;
+use crate::chat::model::entry::{Entry, Pending, Sending};
 use crate::chat::model::message::ShownMessage;
 use crate::chat::model::people::People;
 use crate::stamp::{Clock, day_name};

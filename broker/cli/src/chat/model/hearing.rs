@@ -5,8 +5,9 @@ use confab_protocol::message::event::{Change, ChannelEvent, Message};
 use confab_protocol::{ChannelId, ChannelKind, Offset, UserId};
 
 use super::Model;
-use super::conversation::{Sending, Wanted};
+use super::conversation::Wanted;
 use super::effect::{Effect, Outcome, Place, Problem};
+use super::entry::Sending;
 use super::overlay::Overlay;
 use crate::sanitise;
 
@@ -53,12 +54,10 @@ impl Model {
                     conversation.read_by(receipt.user, receipt.read);
                 }
             }
-            ClientEvent::Typing(typing) => {
-                if typing.user != *self.me() {
-                    self.people.learn(typing.user.clone(), &typing.name);
-                    self.people
-                        .set_typing(typing.channel, typing.thread, typing.user, typing.on);
-                }
+            ClientEvent::Typing(typing) if typing.user != *self.me() => {
+                self.people.learn(typing.user.clone(), &typing.name);
+                self.people
+                    .set_typing(typing.channel, typing.thread, typing.user, typing.on);
             }
             ClientEvent::Presence(users) => {
                 for presence in users {
@@ -233,7 +232,7 @@ impl Model {
     }
 
     pub(super) fn ask_names<'a>(&mut self, users: impl Iterator<Item = &'a UserId>) {
-        let unknown = self.people.to_ask(users);
+        let unknown = self.people.unknown_of(users);
         if !unknown.is_empty() {
             self.effect(Effect::Profiles(unknown));
         }

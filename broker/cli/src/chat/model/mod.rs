@@ -11,6 +11,7 @@ pub(crate) mod completion;
 pub(crate) mod conversation;
 pub(crate) mod editor;
 pub(crate) mod effect;
+pub(crate) mod entry;
 mod hearing;
 pub(crate) mod keys;
 pub(crate) mod link;

@@ -14,8 +14,9 @@ use confab_protocol::{ChannelId, Emoji, Epoch, Offset, Packed, Position, UserId}
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::Model;
-use super::conversation::{Sending, Wanted};
+use super::conversation::Wanted;
 use super::effect::{Effect, Input, Outcome, Place};
+use super::entry::Sending;
 use super::message::ShownMessage;
 use super::overlay::Overlay;
 use crate::chat::layout::scroll::Scroll;
