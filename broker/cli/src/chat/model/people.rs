@@ -51,7 +51,10 @@ impl People {
     }
 
     /// Those of the users whose names have to be asked for; each is answered once.
-    pub(crate) fn to_ask<'a>(&mut self, users: impl Iterator<Item = &'a UserId>) -> Vec<UserId> {
+    pub(crate) fn unknown_of<'a>(
+        &mut self,
+        users: impl Iterator<Item = &'a UserId>,
+    ) -> Vec<UserId> {
         let mut unknown = Vec::new();
         for user in users {
             if !self.names.contains_key(user) && self.asked.insert(user.clone()) {
