@@ -119,7 +119,7 @@ fn repair_failure(error: &RepairError) -> Failure {
 
 fn tell_repair(report: &RepairReport, json: bool) -> Result<(), Failure> {
     let mut output = Output::new();
-    let lost: Vec<String> = report.lost.iter().map(lost_text).collect();
+    let lost = lost_texts(&report.lost);
     let cut_off = report
         .cut_off
         .as_ref()
@@ -141,6 +141,9 @@ fn tell_repair(report: &RepairReport, json: bool) -> Result<(), Failure> {
     for lost in &lost {
         output.line(&format!("lost      {}", one_line(lost)))?;
     }
+    if !report.actions.is_empty() && lost.is_empty() {
+        output.line("No entry is lost, as far as can be told.")?;
+    }
     if let Some(path) = cut_off {
         output.line(&format!("What was cut off the log is kept in {path}."))?;
     }
@@ -148,15 +151,26 @@ fn tell_repair(report: &RepairReport, json: bool) -> Result<(), Failure> {
     output.flush()
 }
 
-fn lost_text(lost: &LostEntries) -> String {
-    let kept = match lost.last_kept {
-        Some(last) => format!("keeps its entries up to {last}"),
-        None => "keeps no entry".to_owned(),
-    };
-    format!(
-        "group {} {kept} and had reached at least {}",
-        lost.group, lost.last_seen
-    )
+/// What is gone in the end: a log that lost entries may lead on from state that
+/// has them.
+fn lost_texts(lost: &[LostEntries]) -> Vec<String> {
+    let mut kept = BTreeMap::new();
+    for one in lost {
+        let (last_kept, last_seen) = kept.entry(one.group).or_insert((None, 0));
+        *last_kept = one.last_kept.max(*last_kept);
+        *last_seen = one.last_seen.max(*last_seen);
+    }
+    kept.into_iter()
+        .filter(|(_, (last_kept, last_seen))| *last_kept < Some(*last_seen))
+        .map(|(group, (last_kept, last_seen))| match last_kept {
+            Some(last) => format!(
+                "group {group} has its entries up to {last}, and had reached {last_seen} or more"
+            ),
+            None => format!(
+                "group {group} has none of its entries, and had reached {last_seen} or more"
+            ),
+        })
+        .collect()
 }
 
 fn tell(report: &VerifyReport, json: bool) -> Result<(), Failure> {
@@ -219,4 +233,31 @@ fn group_text(report: &GroupReport) -> String {
         number(report.purged_index),
         number(report.applied_index),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::lost_texts;
+    use confab_broker::storage::GroupId;
+    use confab_broker::storage::log::LostEntries;
+
+    /// Who has just cut a log wants to know what is gone, not what was in danger.
+    #[test]
+    fn what_the_state_still_has_is_not_lost() {
+        let lost = |group, last_kept, last_seen| LostEntries {
+            group: GroupId::new(1, group),
+            last_kept,
+            last_seen,
+        };
+        let texts = lost_texts(&[
+            lost(0, Some(33), 47),
+            lost(1, Some(7), 12),
+            lost(0, Some(47), 47),
+            lost(2, None, 5),
+        ]);
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts[0].contains("up to 7") && texts[0].contains("reached 12"));
+        assert!(texts[1].contains("none of its entries"));
+    }
 }
