@@ -188,7 +188,8 @@ section! {
         connections_per_address_max: u64 = 2_000, from 1 to 10_000_000;
         /// Sessions of one user. Default 50.
         connections_per_user_max: u64 = 50, from 1 to 10_000_000;
-        /// Connections that have not shown a token yet. Default 1,024.
+        /// Connections that have not shown a token yet. Default 1,024. One address may
+        /// have an eighth of them, and 64 in any case.
         unauthenticated_max: u64 = 1_024, from 1 to 10_000_000;
         /// Unfinished handshakes above which newcomers must first show that their
         /// address is theirs, at the cost of a round trip. Default 128.

@@ -17,7 +17,8 @@ pub struct ConnectionConfig {
     /// In all. Default 20,000; an idle one costs about 35 kB.
     pub total_max: usize,
     /// That have not authenticated. Default 1,024; each lives for the hello
-    /// timeout at most.
+    /// timeout at most. One address may have an eighth of them, but 64 in any
+    /// case: who says nothing must not keep out those who would.
     pub unauthenticated_max: usize,
     /// From one address (IPv6: one /64). Default 2,000: an office behind one
     /// address must fit.
@@ -34,6 +35,12 @@ impl Default for ConnectionConfig {
             per_address_max: 2_000,
             per_user_max: 50,
         }
+    }
+}
+
+impl ConnectionConfig {
+    fn unauthenticated_per_address_max(&self) -> usize {
+        (self.unauthenticated_max / 8).max(64)
     }
 }
 
@@ -103,7 +110,17 @@ struct Inner {
 struct Counted {
     counts: ConnectionCounts,
     addresses: HashMap<IpAddr, usize>,
+    /// Those of `addresses` that have not authenticated.
+    strangers: HashMap<IpAddr, usize>,
     users: HashMap<UserId, usize>,
+}
+
+impl Counted {
+    /// One from this address is unknown no more, or gone.
+    fn known(&mut self, address: &IpAddr) {
+        self.counts.unauthenticated -= 1;
+        take(&mut self.strangers, address);
+    }
 }
 
 fn add<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: K, max: usize) -> bool {
@@ -150,9 +167,13 @@ impl Connections {
         if counted.counts.unauthenticated >= config.unauthenticated_max {
             return Err(Full::Unauthenticated);
         }
-        if !add(&mut counted.addresses, address, config.per_address_max) {
+        let strangers = counted.strangers.get(&address).copied().unwrap_or(0);
+        if strangers >= config.unauthenticated_per_address_max()
+            || !add(&mut counted.addresses, address, config.per_address_max)
+        {
             return Err(Full::Address);
         }
+        counted.strangers.insert(address, strangers + 1);
         counted.counts.total += 1;
         counted.counts.unauthenticated += 1;
         Ok(ConnectionGuard {
@@ -207,7 +228,7 @@ impl ConnectionGuard {
         }
         match self.user.replace(user.clone()) {
             Some(before) => take(&mut counted.users, &before),
-            None => counted.counts.unauthenticated -= 1,
+            None => counted.known(&self.address),
         }
         Ok(())
     }
@@ -220,7 +241,7 @@ impl Drop for ConnectionGuard {
         take(&mut counted.addresses, &self.address);
         match &self.user {
             Some(user) => take(&mut counted.users, user),
-            None => counted.counts.unauthenticated -= 1,
+            None => counted.known(&self.address),
         }
     }
 }
@@ -290,6 +311,23 @@ mod tests {
         assert_eq!(connections.of_user(&ann), 2, "twice is counted once");
         drop(three);
         assert_eq!(connections.of_user(&ann), 1);
+    }
+
+    /// Whoever opens connections and says nothing does not keep others out.
+    #[test]
+    fn one_address_does_not_take_every_place_at_the_door() {
+        let connections = Connections::new(ConnectionConfig::default());
+        let ann = UserId::new("ann").unwrap();
+        let mut held: Vec<_> = (0..128)
+            .map(|_| connections.open(address(1)).unwrap())
+            .collect();
+        assert_eq!(connections.open(address(1)).err(), Some(Full::Address));
+        drop(connections.open(address(2)).unwrap());
+        held[0].authenticate(&ann).unwrap();
+        held.push(connections.open(address(1)).unwrap());
+        assert_eq!(connections.open(address(1)).err(), Some(Full::Address));
+        drop(held);
+        assert!(connections.inner.counted.lock().strangers.is_empty());
     }
 
     #[test]
