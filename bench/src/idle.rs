@@ -8,16 +8,24 @@ use anyhow::Result;
 use crate::broker::Broker;
 use crate::report::Report;
 
+/// Users that the connections are of, each with several devices.
+const USERS: usize = 400;
+
 pub(crate) async fn run(binary: &Path, connections: usize, report: &mut Report) -> Result<()> {
     let broker = Broker::start(binary)?;
     let dialer = broker.dialer()?;
-    // What is made once for all is not a connection's cost.
-    let first = broker.connect(&dialer, "user-first").await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Users, and what else is made once, are not a connection's cost.
+    for number in 0..USERS {
+        let connection = broker.connect(&dialer, &format!("user-{number}")).await?;
+        connection.connection.close(0u32.into(), b"done");
+    }
+    tokio::time::sleep(Duration::from_secs(8)).await;
     let before = broker.resident_bytes()?;
-    let mut open = vec![first];
+    let mut open = Vec::new();
     for number in 0..connections {
-        open.push(broker.connect(&dialer, &format!("user-{number}")).await?);
+        let user = format!("user-{}", number % USERS);
+        let token = broker.token(&user, false)?;
+        open.push(dialer.connect(&token, &format!("device-{number}")).await?);
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     let bytes = (broker.resident_bytes()? - before) / connections as f64;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::{Bytes, BytesMut};
-use confab_protocol::message::session::{Hello, Welcome};
+use confab_protocol::message::session::Hello;
 use confab_protocol::message::{Answer, Ask, Push, Request, frame_of};
 use confab_protocol::{ALPN, DeviceId, Frame, Packed, limits};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -25,7 +25,6 @@ pub(crate) struct Connection {
     pub(crate) connection: quinn::Connection,
     pub(crate) sending: quinn::SendStream,
     pub(crate) receiving: Receiving,
-    pub(crate) welcome: Welcome,
 }
 
 /// The reading half: whole frames off the stream.
@@ -79,11 +78,10 @@ impl Dialer {
             .await
             .context("the broker did not welcome us")?;
         match welcome {
-            Answer::Welcome(welcome) => Ok(Connection {
+            Answer::Welcome(_) => Ok(Connection {
                 connection,
                 sending,
                 receiving,
-                welcome,
             }),
             other => bail!("an answer to Hello of another kind: {}", other.name()),
         }
@@ -115,7 +113,10 @@ impl Receiving {
 
     /// The next frame that has arrived already.
     pub(crate) fn buffered(&mut self) -> Result<Option<Frame>> {
-        Ok(Frame::take(&mut self.buffer, limits::SERVER_FRAME_BYTES_MAX)?)
+        Ok(Frame::take(
+            &mut self.buffer,
+            limits::SERVER_FRAME_BYTES_MAX,
+        )?)
     }
 
     /// Waits for more bytes, and takes all there are.

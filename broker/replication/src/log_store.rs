@@ -60,7 +60,18 @@ impl LogStore {
     /// What the log says, and a vote that cannot be read.
     pub(crate) fn open(log: Log, group: GroupId, read_bytes_max: usize) -> io::Result<Self> {
         let state = log.state(group).map_err(log_error)?;
-        let vote = state.vote.map(decode_vote).transpose()?;
+        let saved = state.vote.map(decode_vote).transpose()?;
+        let last = match (state.last_index, state.purged) {
+            (Some(last), _) => {
+                let entries = log.read(group, last..last + 1, 1).map_err(log_error)?;
+                let entry = entries.into_iter().next();
+                let decoded = entry.map(|entry| decode_entry(entry.index, entry.bytes));
+                decoded.transpose()?.map(|entry| entry.log_id)
+            }
+            (None, Some(purged)) => Some(decode_marker(purged.bytes)?.0),
+            (None, None) => None,
+        };
+        let vote = at_least(saved, last);
         let next = state.last_index.map_or(0, |last| last + 1);
         let progress = Progress {
             appended_next: next,
@@ -143,6 +154,20 @@ impl LogStore {
             Bound::Unbounded => appended_next,
         };
         start..end.min(appended_next)
+    }
+}
+
+/// The vote, or that of the leader of the last entry where the vote is older.
+///
+/// A log that was cut to repair it begins after a checkpoint that may be of a
+/// later term than the vote it still holds. Whoever has an entry of a term has
+/// known that term's leader, so nothing is claimed that was not so.
+fn at_least(saved: Option<Vote>, last: Option<LogId>) -> Option<Vote> {
+    let leader = last.map(|last| *last.committed_leader_id());
+    match (saved, leader) {
+        (Some(saved), Some(leader)) if saved.leader_id.term >= leader.term => Some(saved),
+        (_, Some(leader)) => Some(Vote::new_committed(leader.term, leader.node_id)),
+        (saved, None) => saved,
     }
 }
 
@@ -332,4 +357,26 @@ impl RaftLogStorage<RaftTypes> for LogStore {
 
 fn log_error(error: LogError) -> io::Error {
     io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{LogId, Vote, at_least};
+    use crate::raft_types::LeaderId;
+
+    /// After a repair the log may begin at an entry of a later term than the
+    /// vote that is left; such a group must start, and never vote back in time.
+    #[test]
+    fn a_vote_is_never_older_than_the_last_entry() {
+        let entry = |term| Some(LogId::new(LeaderId { term, node_id: 2 }, 7));
+        let vote = Vote::new(5, 1);
+        assert_eq!(at_least(Some(vote), entry(5)), Some(vote));
+        assert_eq!(at_least(Some(vote), None), Some(vote));
+        assert_eq!(at_least(None, None), None);
+        let raised = Some(Vote::new_committed(9, 2));
+        assert_eq!(at_least(Some(vote), entry(9)), raised);
+        assert_eq!(at_least(None, entry(9)), raised);
+    }
 }
