@@ -309,6 +309,11 @@ fn tokens_come_from_the_provider() {
         token_expires_at_ms: 5,
     });
     world.flow();
+    assert_eq!(
+        world.needs_token, 2,
+        "a token that has just come is kept a while"
+    );
+    world.advance(1_000);
     assert_eq!(world.needs_token, 3);
     world.command(Command::Token("second".into()));
     world.flow();

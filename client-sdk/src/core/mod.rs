@@ -77,6 +77,8 @@ struct Tokens {
     asked: bool,
     /// How often in a row the server refused one.
     refused: u32,
+    /// When the last one came that was asked for.
+    came_at_ms: Option<u64>,
     /// When the current one expires, on the core's clock.
     expires_at_ms: Option<u64>,
     /// When to ask for a newer one again.

@@ -24,6 +24,10 @@ const TOKENS_REFUSED_MAX: u32 = 3;
 /// How long to wait before asking for a newer token again.
 const TOKEN_RETRY_MS: u64 = 5_000;
 
+/// How long a token is kept at least. One that lives for less than the server's
+/// warning is warned of as soon as it is shown; it must not be replaced at once.
+const TOKEN_KEEP_MS: u64 = 1_000;
+
 impl Core {
     pub(super) fn dial(&mut self) {
         if self
@@ -57,6 +61,7 @@ impl Core {
     }
 
     pub(super) fn token(&mut self, token: Text) {
+        self.tokens.came_at_ms = Some(self.now_ms);
         self.tokens.asked = false;
         self.tokens.ask_at_ms = None;
         self.tokens.expires_at_ms = None;
@@ -346,7 +351,11 @@ impl Core {
                 self.emit(ClientEvent::TokenExpiring {
                     token_expires_at_ms: expiring.token_expires_at_ms,
                 });
-                self.ask_token();
+                let keep_until_ms = self.tokens.came_at_ms.map(|at_ms| at_ms + TOKEN_KEEP_MS);
+                match keep_until_ms.filter(|until_ms| self.now_ms < *until_ms) {
+                    Some(until_ms) => self.tokens.ask_at_ms = Some(until_ms),
+                    None => self.ask_token(),
+                }
             }
             Push::GoingAway(going) => {
                 let reconnect_after_ms = going.reconnect_after_ms;
