@@ -30,8 +30,10 @@ const OPEN_LIMITS: &[(&str, &str)] = &[
     ("limits.logins_burst", "100000"),
     ("limits.requests_per_second", "100000"),
     ("limits.requests_burst", "100000"),
-    // Clients of a broker that was stopped come back soon.
+    // Clients of a broker that was stopped come back soon, and those of one that
+    // was killed soon notice.
     ("session.reconnect_spread_ms", "200"),
+    ("session.heartbeat_interval_ms", "1000"),
 ];
 
 /// How much of a broker's log is shown when its test fails.

@@ -21,7 +21,6 @@ pub struct Finished {
 
 impl Finished {
     /// The command's lines, for one that has done what it should.
-    #[must_use]
     pub fn done(&self) -> Vec<&str> {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout.lines().collect()

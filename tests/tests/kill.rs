@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use confab_client::{Client, Sending};
 use confab_protocol::message::channel::Anchor;
 use confab_protocol::{ChannelId, Offset};
-use confab_tests::{Broker, Witness, general, seed, user, within};
+use confab_tests::{Broker, Setup, Witness, general, seed, user, within};
 use futures_util::TryStreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -200,4 +200,20 @@ async fn a_killed_broker_is_soon_back() {
     // Far above what it should take, for the machine may be busy.
     assert!(took < Duration::from_secs(10), "{took:?}");
     eprintln!("back after {took:?}");
+}
+
+/// A client that only listens sends next to nothing, and a broker that was
+/// killed has said no farewell: it must be missed all the same, as shipped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_only_listens_comes_back() {
+    let mut broker = Setup::as_shipped().start().await;
+    let listener = broker.client("listener").await;
+    let hears = Witness::of(&listener).await;
+    broker.kill_9();
+    broker.start().await;
+    let killed = Instant::now();
+    let u1 = broker.client("u1").await;
+    u1.channel(general()).send("are you there?").await.unwrap();
+    hears.reads(&general(), "are you there?").await;
+    eprintln!("the listener was back after {:?}", killed.elapsed());
 }
