@@ -64,14 +64,19 @@ async fn relay(socket: Arc<UdpSocket>, broker: SocketAddr, is_cut: Arc<AtomicBoo
         if is_cut.load(Ordering::SeqCst) {
             continue;
         }
-        if !onward.contains_key(&client) {
-            let own = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-            own.connect(broker).await.unwrap();
-            let own = Arc::new(own);
-            onward.insert(client, Arc::clone(&own));
-            answers.spawn(back(own, Arc::clone(&socket), client, Arc::clone(&is_cut)));
-        }
-        let _ = onward[&client].send(&packet[..bytes]).await;
+        let own = match onward.get(&client) {
+            Some(own) => Arc::clone(own),
+            None => {
+                let own = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+                own.connect(broker).await.unwrap();
+                let own = Arc::new(own);
+                onward.insert(client, Arc::clone(&own));
+                let (to, socket) = (Arc::clone(&own), Arc::clone(&socket));
+                answers.spawn(back(to, socket, client, Arc::clone(&is_cut)));
+                own
+            }
+        };
+        let _ = own.send(&packet[..bytes]).await;
     }
 }
 
