@@ -9,7 +9,7 @@ use crate::broker::Broker;
 use crate::report::Report;
 
 /// Users that the connections are of, each with several devices.
-const USERS: usize = 400;
+const USERS: usize = 600;
 
 pub(crate) async fn run(binary: &Path, connections: usize, report: &mut Report) -> Result<()> {
     let broker = Broker::start(binary)?;
