@@ -15,6 +15,7 @@ use confab_protocol::{ChannelId, DeviceId, Text, UserId};
 use confab_replication::NodeId;
 
 use super::{Config, Delta, Remote, SessionId};
+pub(super) use audience::Watch;
 use record::{Channel, Ghost, Session, User};
 use timers::{Timer, Timers};
 

@@ -10,7 +10,9 @@
 //! members are looked up once a channel, not once a session, and again when
 //! [`Presence::channel_changed`] says so.
 //!
-//! Not here: rights. Whoever opens a channel or types was authorised before.
+//! Not here: rights, which the directory knows. Whoever opens a channel or types
+//! was authorised before; whom somebody may watch is asked here, because it may
+//! end while the watch goes on.
 
 mod machine;
 mod service;
@@ -87,6 +89,9 @@ pub trait Directory: Send + Sync {
 
     /// Whether the user is a member.
     fn is_member(&self, channel: &ChannelId, user: &UserId) -> bool;
+
+    /// Whether `viewer` may hear whether `user` is there.
+    fn may_see(&self, viewer: &UserId, user: &UserId) -> bool;
 }
 
 /// How one node's sessions make a user look: what nodes tell each other.

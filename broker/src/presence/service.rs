@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::machine::{Machine, Told};
+use super::machine::{Machine, Told, Watch};
 use super::typing::{TypingMachine, TypingNotice, TypingPlace};
 use super::{Config, Delta, Directory, SessionId};
 use crate::session::outbox::Outbox;
@@ -169,6 +169,51 @@ impl Presence {
                 .members_changed(channel, |user| directory.is_member(channel, user))
         });
         self.read_members(channel);
+    }
+
+    /// A channel is gone; the directory knows it already. Nobody hears of
+    /// anybody through it from when this returns.
+    pub fn channel_gone(&self, channel: &ChannelId) {
+        let watches = self.inner.state.lock().machine.watches_through(channel);
+        self.channel_changed(channel);
+        self.look_again(watches);
+    }
+
+    /// These users are no longer in a channel that they were in; the directory
+    /// knows it already. A watch that only the channel allowed ends.
+    pub fn members_left(&self, users: &[UserId]) {
+        let watches = self.inner.state.lock().machine.watches_about(users);
+        self.look_again(watches);
+    }
+
+    /// Ends of these watches what is no longer allowed.
+    fn look_again(&self, watches: Vec<Watch>) {
+        for Watch {
+            session,
+            viewer,
+            watched,
+        } in watches
+        {
+            let seen = self.seen_by(&viewer, &watched);
+            if seen.len() == watched.len() {
+                continue;
+            }
+            self.with(|state, _| {
+                // Another watch than the one looked at was looked at by itself.
+                if state.machine.watched(session) == watched {
+                    state.machine.watch(session, seen);
+                }
+                Vec::new()
+            });
+        }
+    }
+
+    /// Those of `users` that `viewer` may hear of.
+    fn seen_by(&self, viewer: &UserId, users: &[UserId]) -> Vec<UserId> {
+        let seen = users
+            .iter()
+            .filter(|user| self.inner.directory.may_see(viewer, user));
+        seen.cloned().collect()
     }
 
     /// How users stand now, in the order asked.
@@ -338,8 +383,9 @@ impl Device {
         Ok(())
     }
 
-    /// Watches users whatever channels they share, instead of those watched
-    /// before, and says how they stand.
+    /// Watches users of whichever channels, instead of those watched before,
+    /// and says how they stand. Whom the user may not see is passed over, as if
+    /// there were no such user.
     ///
     /// # Errors
     /// `TooLarge` for more users than the limit.
@@ -349,14 +395,23 @@ impl Device {
             let text = format!("a session watches at most {max} users: name those on the screen");
             return Err(WireError::new(ErrorCode::TooLarge, text));
         }
-        let users = body.users.to_vec();
-        let current = self.presence.of(&users);
+        let mut users = self.presence.seen_by(&self.user, &body.users.to_vec());
         self.presence.with(|state, now_ms| {
             state.machine.heartbeat(now_ms, self.session, false);
-            state.machine.watch(self.session, users);
+            state.machine.watch(self.session, users.clone());
             Vec::new()
         });
-        Ok(current)
+        // Whoever left a channel before the watch began was not looked for in it.
+        let watches = self
+            .presence
+            .inner
+            .state
+            .lock()
+            .machine
+            .watches([self.session]);
+        self.presence.look_again(watches);
+        users.retain(|user| self.presence.inner.directory.may_see(&self.user, user));
+        Ok(self.presence.of(&users))
     }
 
     /// The channel is on the screen: who types there is told from now on. Says

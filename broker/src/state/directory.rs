@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use confab_core::directory::{self, Command, DirectoryView, Effects, Reply};
+use confab_core::directory::{self, ChannelChangeKind, Command, DirectoryView, Effects, Reply};
 use confab_protocol::codec::{decode, encode};
 use confab_replication::{CommittedEntry, StateMachine};
 use confab_storage::{GroupState, Marker, StateError};
@@ -55,6 +55,19 @@ impl DirectoryMachine {
             .collect();
         for channel in channels {
             self.presence.channel_changed(channel);
+        }
+        let left = effects
+            .members
+            .iter()
+            .filter(|change| change.role.is_none());
+        let left: Vec<_> = left.map(|change| change.user.clone()).collect();
+        if !left.is_empty() {
+            self.presence.members_left(&left);
+        }
+        for change in &effects.changes {
+            if matches!(change.what, ChannelChangeKind::Deleted) {
+                self.presence.channel_gone(&change.channel);
+            }
         }
         let store = GroupView::new(self.state.clone());
         let directory = DirectoryView::new(&store);

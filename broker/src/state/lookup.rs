@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use confab_core::channel::query;
 use confab_core::directory::{DirectoryView, StoredChannel, shard_of};
+use confab_core::rights;
 use confab_protocol::message::channel::{ChannelSummary, ReadState};
 use confab_protocol::message::event::ChannelRole;
 use confab_protocol::{ChannelId, ChannelKind, Epoch, Offset, Text, UserId};
@@ -208,5 +209,10 @@ impl presence::Directory for Lookup {
 
     fn is_member(&self, channel: &ChannelId, user: &UserId) -> bool {
         Self::is_member(self, channel, user)
+    }
+
+    fn may_see(&self, viewer: &UserId, user: &UserId) -> bool {
+        let action = rights::Action::SeePresence(user);
+        rights::authorize(&self.directory(), viewer, action).is_ok()
     }
 }

@@ -15,6 +15,13 @@ const NOTICE_USERS_MAX: usize = 500;
 /// Users that a session is told of when it connects; what is more it may ask for.
 const FIRST_NOTICE_USERS_MAX: usize = 5_000;
 
+/// Whom a session watches.
+pub(in crate::presence) struct Watch {
+    pub(in crate::presence) session: SessionId,
+    pub(in crate::presence) viewer: UserId,
+    pub(in crate::presence) watched: Vec<UserId>,
+}
+
 impl Machine {
     /// The session watches exactly these users, besides those it shares
     /// channels with.
@@ -41,6 +48,56 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Whom a session watches; nobody once it has ended.
+    pub(in crate::presence) fn watched(&self, session: SessionId) -> &[UserId] {
+        self.sessions
+            .get(&session)
+            .map_or(&[], |watching| &watching.watched)
+    }
+
+    /// The watches in which one of these users watches or is watched.
+    pub(in crate::presence) fn watches_about<'a>(
+        &self,
+        users: impl IntoIterator<Item = &'a UserId>,
+    ) -> Vec<Watch> {
+        let mut sessions: Vec<SessionId> = Vec::new();
+        for user in users {
+            sessions.extend(self.sessions_of(user));
+            sessions.extend(self.watchers.get(user).into_iter().flatten());
+        }
+        sessions.sort_unstable();
+        sessions.dedup();
+        self.watches(sessions)
+    }
+
+    /// The watches that may be there because of a channel that is gone: its
+    /// members', or all when they are not known here.
+    pub(in crate::presence) fn watches_through(&self, channel: &ChannelId) -> Vec<Watch> {
+        match self.channels.get(channel) {
+            Some(known) => {
+                let sessions = known.members.iter().flat_map(|user| self.sessions_of(user));
+                self.watches(sessions.copied())
+            }
+            None => self.watches(self.sessions.keys().copied()),
+        }
+    }
+
+    /// The watches of sessions that watch somebody.
+    pub(in crate::presence) fn watches(
+        &self,
+        sessions: impl IntoIterator<Item = SessionId>,
+    ) -> Vec<Watch> {
+        let watching = sessions.into_iter().filter_map(|session| {
+            let opened = self.sessions.get(&session)?;
+            (!opened.watched.is_empty()).then(|| Watch {
+                session,
+                viewer: opened.user.clone(),
+                watched: opened.watched.clone(),
+            })
+        });
+        watching.collect()
     }
 
     /// Of `channels`, those whose members are not known here.

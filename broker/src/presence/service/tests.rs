@@ -41,6 +41,12 @@ impl Directory for Members {
             .get(channel)
             .is_some_and(|members| members.contains(user))
     }
+
+    /// Guests see whom they share a channel with, as a client of a company does.
+    fn may_see(&self, viewer: &UserId, user: &UserId) -> bool {
+        let shares = |members: &Vec<UserId>| members.contains(viewer) && members.contains(user);
+        !viewer.as_str().starts_with("guest") || self.0.lock().values().any(shares)
+    }
 }
 
 struct Fixture {
@@ -284,4 +290,65 @@ async fn odd_status_texts_are_refused() {
         .users
         .to_vec();
     assert_eq!(now[0].status, "lunch");
+}
+
+fn watch_of(ids: &[&str]) -> WatchPresence {
+    WatchPresence {
+        users: ids.iter().map(|id| UserId::new(id).unwrap()).collect(),
+    }
+}
+
+/// A guest learns nothing of whom it shares no channel with, and as much of who
+/// does not exist.
+#[tokio::test(start_paused = true)]
+async fn nobody_watches_whom_it_may_not_see() {
+    let fixture = start();
+    let (ann, mut guest) = (fixture.connect("ann"), fixture.connect("guest1"));
+    let _ = guest.states().await;
+    let shown = guest.device.watch(&watch_of(&["ann", "nobody"])).unwrap();
+    assert!(shown.users.is_empty());
+    let dnd = SetPresence {
+        state: PresenceState::Dnd,
+        status: "salary talks".into(),
+    };
+    ann.device.set(dnd).unwrap();
+    assert!(guest.states().await.is_empty());
+}
+
+/// A watch ends with the channel that allowed it, for both who may leave it,
+/// and when the channel is deleted.
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_with_what_allowed_it() {
+    let fixture = start();
+    let (ann, mut guest) = (fixture.connect("ann"), fixture.connect("guest1"));
+    let project = ChannelId::new("project-1").unwrap();
+    let mut state = PresenceState::Dnd;
+    for left in [Some("ann"), Some("guest1"), None] {
+        fixture.members.set(&project, &["ann", "guest1"]);
+        fixture.presence.channel_changed(&project);
+        let shown = guest.device.watch(&watch_of(&["ann"])).unwrap();
+        assert_eq!(shown.users.len(), 1);
+        match left {
+            Some(left) => {
+                fixture.members.set(&project, &[]);
+                fixture.presence.channel_changed(&project);
+                fixture.presence.members_left(&[UserId::new(left).unwrap()]);
+            }
+            None => {
+                fixture.members.0.lock().remove(&project);
+                fixture.presence.channel_gone(&project);
+            }
+        }
+        let _ = guest.states().await;
+        let chosen = SetPresence {
+            state,
+            status: "".into(),
+        };
+        ann.device.set(chosen).unwrap();
+        assert!(guest.states().await.is_empty(), "after {left:?} left");
+        state = match state {
+            PresenceState::Dnd => PresenceState::Online,
+            _ => PresenceState::Dnd,
+        };
+    }
 }
