@@ -148,8 +148,13 @@ impl Requests {
             }
             Request::Post(post) => {
                 inner.services.metrics.sent();
-                let rates = &inner.services.rates;
-                self.within(rates.message(&inner.actor.user, &post.channel))?;
+                let (rates, user) = (&inner.services.rates, &inner.actor.user);
+                let lookup = inner.services.router.lookup();
+                self.within(if lookup.is_member(&post.channel, user) {
+                    rates.message(user, &post.channel)
+                } else {
+                    rates.stray_message(user)
+                })?;
                 self.was_active(&post);
                 let pending = inner.services.router.post(&inner.actor, post).await?;
                 Ok(Accepted::Later(pending))
