@@ -38,7 +38,8 @@ pub(super) async fn update(
 
 impl Router {
     /// Proposes a change of the directory and waits until the channels' logs
-    /// show it: an answer means that nobody is served by the state before.
+    /// show it: an answer means that nobody is served by the state before. Also
+    /// when it changed nothing: what made it so may still be on its way.
     pub(super) async fn change_directory(
         &self,
         by: Option<&Actor>,
@@ -58,9 +59,7 @@ impl Router {
             .map_err(wire_error)?;
         let reply: DirectoryReply = decode(&proposed.reply).map_err(|_| unreadable())?;
         let reply = reply.map_err(|refusal| refusal.to_wire())?;
-        if reply.channel_changes > 0 {
-            self.wait_through(reply.directory_index).await;
-        }
+        self.wait_through(reply.directory_index).await;
         Ok(reply)
     }
 

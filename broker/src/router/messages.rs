@@ -30,6 +30,7 @@ pub(super) async fn post(
         Some(stored) => stored.epoch,
         None => channels::open_named_dm(router, actor, &post.channel).await?,
     };
+    router.wait_begun(&post.channel, epoch).await;
     let action = Action::Post(channel::Post {
         sender: actor.user.clone(),
         device: actor.device.clone(),
@@ -178,6 +179,7 @@ async fn cursor(
     action: Action,
 ) -> Result<Answer, WireError> {
     let epoch = router.epoch(actor, &channel, ChannelAction::MarkRead)?;
+    router.wait_begun(&channel, epoch).await;
     let needs = vec![ChannelAction::MarkRead];
     let pending = router.submit(actor, channel.clone(), epoch, needs, action)?;
     match outcome(pending).await? {

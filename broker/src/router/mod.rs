@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use confab_core::channel::query;
 use confab_core::rights::{self, Authorized, ChannelAction};
 use confab_protocol::message::channel::{ChannelPage, ChannelTotals, Post};
 use confab_protocol::message::session::{ChannelHead, ChannelPosition};
@@ -209,6 +210,18 @@ impl Router {
         &self.0.shards[usize::from(self.0.lookup.shard_of(channel))]
     }
 
+    /// Waits until a channel's log has begun: the directory knows the channel a
+    /// moment before its shard does.
+    async fn wait_begun(&self, channel: &ChannelId, epoch: Epoch) {
+        if query::has_begun(self.lookup().shard(channel), epoch) {
+            return;
+        }
+        let index = self.lookup().directory_store().applied_index();
+        let through = &self.0.through[usize::from(self.lookup().shard_of(channel))];
+        // A propagator that is gone went with its group: the node ends.
+        let _ = through.clone().wait_for(|shown| *shown >= index).await;
+    }
+
     /// Waits until every shard's logs show what the directory did up to `index`.
     async fn wait_through(&self, index: u64) {
         for through in &self.0.through {
@@ -226,3 +239,6 @@ pub(crate) fn now_ms() -> u64 {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
 }
+
+#[cfg(test)]
+mod tests;

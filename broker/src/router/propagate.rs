@@ -12,6 +12,7 @@ use confab_core::channel::{Action, Command, query};
 use confab_core::directory::{ChannelChange, CommandKind};
 use confab_replication::{Group, ProposeError};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::admission::{DirectoryAdmission, DirectoryRequest, Needs, ShardAdmission, ShardRequest};
 use super::now_ms;
@@ -53,21 +54,33 @@ impl Propagator {
     /// Runs until the directory or the shard is gone.
     pub(super) async fn run(mut self) {
         let mut last: Option<(u64, u32)> = None;
-        let mut unreported = false;
+        let mut report_at: Option<Instant> = None;
         loop {
             let target = *self.applied.borrow_and_update();
             match self.catch_up(&mut last).await {
-                Ok(propagated) => unreported |= propagated,
+                Ok(true) => {
+                    report_at.get_or_insert_with(|| Instant::now() + REPORT_DELAY);
+                }
+                Ok(false) => {}
                 Err(Gone) => return,
             }
             self.through.send_replace(target);
+            // Not one of the branches below: a directory that changes all the
+            // time would win against it for ever, and its queue would fill up.
+            if report_at.is_some_and(|at| Instant::now() >= at) {
+                report_at = None;
+                self.report(target).await;
+            }
             let purging = self.purge_some().await;
+            let report = async {
+                match report_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 changed = self.applied.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(REPORT_DELAY), if unreported => {
-                    unreported = false;
-                    self.report(target).await;
-                }
+                () = report => {}
                 () = tokio::task::yield_now(), if purging => {}
             }
         }

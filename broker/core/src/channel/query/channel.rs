@@ -62,6 +62,12 @@ pub fn channel_state(store: &dyn Store, epoch: Epoch) -> Option<ChannelState> {
     })
 }
 
+/// Whether this shard has the channel's log, or had it.
+#[must_use]
+pub fn has_begun(store: &dyn Store, epoch: Epoch) -> bool {
+    store.get(&keys::head(epoch)).is_some()
+}
+
 fn last_message(store: &dyn Store, epoch: Epoch, head: &ChannelHead) -> Option<MessagePreview> {
     if head.deleted {
         return None;

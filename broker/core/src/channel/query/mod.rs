@@ -9,7 +9,9 @@ mod history;
 mod message;
 mod sync;
 
-pub use channel::{ChannelState, channel_state, cursors, pending_purges, read_state, thread_info};
+pub use channel::{
+    ChannelState, channel_state, cursors, has_begun, pending_purges, read_state, thread_info,
+};
 pub use history::{history, pins};
 pub use message::{MessageFacts, message, message_facts};
 pub use sync::sync;
