@@ -86,7 +86,7 @@ section! {
     /// Where the server listens. Port 0 takes any free port.
     ListenConfig in "listen" {
         /// UDP address for native clients (QUIC). Default "0.0.0.0:4433", with
-        /// --dev on loopback. "[::]:4433" takes IPv4 as well.
+        /// --dev on loopback. `[::]:4433` takes IPv4 as well.
         quic: SocketAddr = address([0, 0, 0, 0], 4433);
         /// TCP address for browsers and the HTTP API. Default "0.0.0.0:8080", with
         /// --dev on loopback. This version does not serve it yet.

@@ -145,8 +145,8 @@ pub(crate) struct TokenArguments {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Whether the user is of the company.
-    #[arg(long, value_enum)]
-    pub(crate) kind: Option<Kind>,
+    #[arg(long, value_enum, default_value = "internal")]
+    pub(crate) kind: Kind,
     /// A role on the server.
     #[arg(long, value_enum)]
     pub(crate) role: Option<Role>,

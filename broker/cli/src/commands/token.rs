@@ -67,7 +67,7 @@ fn spec(arguments: &TokenArguments) -> Result<ClaimsSpec, Failure> {
     Ok(ClaimsSpec {
         ttl_s: arguments.ttl.as_secs(),
         name: arguments.name.clone(),
-        kind: arguments.kind.map(|kind| match kind {
+        kind: Some(match arguments.kind {
             Kind::Internal => UserKind::Internal,
             Kind::Client => UserKind::Client,
         }),
