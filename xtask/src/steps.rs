@@ -114,7 +114,10 @@ fn clippy() -> Result<(), Failure> {
 
 fn docs() -> Result<(), Failure> {
     cargo(&["doc", "--workspace", "--no-deps", "--quiet"])
-        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links")
+        .env(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private-intra-doc-links",
+        )
         .run()
 }
 
