@@ -151,3 +151,31 @@ async fn a_busy_directory_forgets_what_is_propagated() {
     drop(router);
     fixture.stop().await;
 }
+
+/// A summary that is read while others post counts what it says the log holds:
+/// else a client would count some messages twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_summary_is_of_one_moment() {
+    let fixture = Fixture::start().await;
+    let router = fixture.services.router.clone();
+    put_users(&router, ["ann".to_owned(), "bob".to_owned()]).await;
+    let general = ChannelId::general();
+    let posting = tokio::spawn({
+        let (router, general) = (router.clone(), general.clone());
+        async move {
+            for sequence in 1..=2_000 {
+                let posted = router.post(&actor("ann"), post(&general, sequence)).await;
+                posted.unwrap().await.unwrap();
+            }
+        }
+    });
+    while !posting.is_finished() {
+        let summary = router.lookup().summary(&general, &user("bob")).unwrap();
+        let counted = summary.read_state.read.0 + u64::from(summary.read_state.unread);
+        assert_eq!(counted, summary.head.0);
+        tokio::task::yield_now().await;
+    }
+    posting.await.unwrap();
+    drop(router);
+    fixture.stop().await;
+}

@@ -127,11 +127,16 @@ impl Lookup {
         role: ChannelRole,
         user: &UserId,
     ) -> ChannelSummary {
-        let state = query::channel_state(self.shard(channel), stored.epoch);
-        let (head, last_activity_ms, last_message) = match state {
-            Some(state) => (state.head, state.last_activity_ms, state.last_message),
+        let state = query::channel_state_for(self.shard(channel), stored.epoch, user);
+        let (head, last_activity_ms, last_message, read_state) = match state {
+            Some((state, read_state)) => (
+                state.head,
+                state.last_activity_ms,
+                state.last_message,
+                read_state,
+            ),
             // The log is about to begin.
-            None => (Offset(0), stored.created_at_ms, None),
+            None => (Offset(0), stored.created_at_ms, None, ReadState::default()),
         };
         ChannelSummary {
             channel: channel.clone(),
@@ -147,7 +152,7 @@ impl Lookup {
             head,
             last_activity_ms,
             last_message,
-            read_state: self.read_state(channel, stored.epoch, user),
+            read_state,
         }
     }
 

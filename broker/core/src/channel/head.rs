@@ -1,5 +1,7 @@
 //! A channel's log while one command is applied to it.
 
+use std::ops::ControlFlow;
+
 use confab_protocol::message::event::{Change, Event};
 use confab_protocol::position::{Epoch, Offset, Position};
 
@@ -7,11 +9,33 @@ use super::command::Command;
 use super::record::{ChannelHead, StoredChange, StoredEvent};
 use super::reply::{Applied, Output, Refusal, Reply};
 use super::{keys, rows};
-use crate::store::{Store, StoreMut};
+use crate::store::{Direction, Store, StoreMut};
 
 /// A channel's head, deleted or not.
 pub(super) fn read(store: &dyn Store, epoch: Epoch) -> Option<ChannelHead> {
     rows::read(store, &keys::head(epoch))
+}
+
+/// Reads what belongs to a channel's head as of the moment of the head: while
+/// others post, rows that are read one after another do not fit together.
+pub(super) fn with<R>(
+    store: &dyn Store,
+    epoch: Epoch,
+    read: impl FnOnce(ChannelHead) -> R,
+) -> Option<R> {
+    let key = keys::head(epoch);
+    let (mut read, mut result) = (Some(read), None);
+    // A scan stands still, and so does what is read within.
+    store.scan(
+        &key,
+        &keys::end_of(&key),
+        Direction::Forward,
+        &mut |_, value| {
+            result = read.take().map(|read| read(rows::parse(value)));
+            ControlFlow::Break(())
+        },
+    );
+    result
 }
 
 /// The head of a channel that is not deleted.

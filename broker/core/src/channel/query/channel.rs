@@ -47,8 +47,29 @@ pub struct ChannelState {
 /// How a channel stands; `None` when this shard never had it.
 #[must_use]
 pub fn channel_state(store: &dyn Store, epoch: Epoch) -> Option<ChannelState> {
-    let head = head::read(store, epoch)?;
-    Some(ChannelState {
+    Some(state_of(store, epoch, head::read(store, epoch)?))
+}
+
+/// How a channel stands, and how far a user is in it: the counts are those at
+/// just that head, however much is posted meanwhile.
+#[must_use]
+pub fn channel_state_for(
+    store: &dyn Store,
+    epoch: Epoch,
+    user: &UserId,
+) -> Option<(ChannelState, ReadState)> {
+    head::with(store, epoch, |head| {
+        let read_state = if head.deleted {
+            ReadState::default()
+        } else {
+            read_state_at(store, epoch, &head, user)
+        };
+        (state_of(store, epoch, head), read_state)
+    })
+}
+
+fn state_of(store: &dyn Store, epoch: Epoch, head: ChannelHead) -> ChannelState {
+    ChannelState {
         epoch,
         head: head.head,
         created_at_ms: head.created_at_ms,
@@ -59,7 +80,7 @@ pub fn channel_state(store: &dyn Store, epoch: Epoch) -> Option<ChannelState> {
         deleted: head.deleted,
         channel: head.channel,
         kind: head.kind,
-    })
+    }
 }
 
 /// Whether this shard has the channel's log, or had it.
@@ -92,10 +113,17 @@ fn last_message(store: &dyn Store, epoch: Epoch, head: &ChannelHead) -> Option<M
 /// # Errors
 /// `ChannelGone`.
 pub fn read_state(store: &dyn Store, epoch: Epoch, user: &UserId) -> Result<ReadState, Refusal> {
-    let head = head::read_live(store, epoch)?;
+    head::with(store, epoch, |head| {
+        (!head.deleted).then(|| read_state_at(store, epoch, &head, user))
+    })
+    .flatten()
+    .ok_or(Refusal::ChannelGone)
+}
+
+fn read_state_at(store: &dyn Store, epoch: Epoch, head: &ChannelHead, user: &UserId) -> ReadState {
     let scope = Scope::top(epoch);
     let row = reader::read(store, scope, user);
-    Ok(row.state(store, scope, user, &head.messages))
+    row.state(store, scope, user, &head.messages)
 }
 
 /// How a thread stands for a user. Any top-level message is the root of a
@@ -109,11 +137,16 @@ pub fn thread_info(
     root: Offset,
     user: &UserId,
 ) -> Result<ThreadInfo, Refusal> {
-    let head = head::read_live(store, epoch)?;
-    message::read_root(store, epoch, root)?;
-    let row = reader::read(store, Scope::of(epoch, Some(root)), user);
-    let thread = thread::read(store, epoch, root);
-    Ok(thread.info(store, (&head.channel, epoch), root, user, &row))
+    head::with(store, epoch, |head| {
+        if head.deleted {
+            return Err(Refusal::ChannelGone);
+        }
+        message::read_root(store, epoch, root)?;
+        let row = reader::read(store, Scope::of(epoch, Some(root)), user);
+        let thread = thread::read(store, epoch, root);
+        Ok(thread.info(store, (&head.channel, epoch), root, user, &row))
+    })
+    .unwrap_or(Err(Refusal::ChannelGone))
 }
 
 /// How far users are in a channel or in a thread, in order of their ids: who

@@ -10,7 +10,8 @@ mod message;
 mod sync;
 
 pub use channel::{
-    ChannelState, channel_state, cursors, has_begun, pending_purges, read_state, thread_info,
+    ChannelState, channel_state, channel_state_for, cursors, has_begun, pending_purges, read_state,
+    thread_info,
 };
 pub use history::{history, pins};
 pub use message::{MessageFacts, message, message_facts};
