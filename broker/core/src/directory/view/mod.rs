@@ -15,6 +15,9 @@ use super::keys::{self, Range};
 use super::record::Counters;
 use crate::store::{Direction, Store};
 
+/// Rows that a page reads at once; what is committed waits for as long.
+const RUN_ROWS: usize = 256;
+
 /// One page of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Page<T> {
@@ -77,7 +80,8 @@ impl<'a, S: Store> DirectoryView<'a, S> {
         );
     }
 
-    /// The first `limit` items that `item` makes of a range.
+    /// The first `limit` items that `item` makes of a range. A range may be all
+    /// users there are, so it is read in runs: nobody who writes waits for all.
     fn page<T>(
         &self,
         range: &Range,
@@ -88,18 +92,34 @@ impl<'a, S: Store> DirectoryView<'a, S> {
             items: Vec::new(),
             more: false,
         };
-        self.walk(range, |text, value| {
-            let Some(item) = item(text, value) else {
-                return ControlFlow::Continue(());
+        let mut from = range.from.clone();
+        loop {
+            let (mut rows, mut last) = (0, None);
+            let mut visit = |key: &[u8], value: &[u8]| {
+                match item(range.last_text(key), value) {
+                    Some(_) if page.items.len() == limit => {
+                        page.more = true;
+                        return ControlFlow::Break(());
+                    }
+                    Some(item) => page.items.push(item),
+                    None => {}
+                }
+                rows += 1;
+                if rows < RUN_ROWS {
+                    return ControlFlow::Continue(());
+                }
+                last = Some(key.to_vec());
+                ControlFlow::Break(())
             };
-            if page.items.len() == limit {
-                page.more = true;
-                return ControlFlow::Break(());
-            }
-            page.items.push(item);
-            ControlFlow::Continue(())
-        });
-        page
+            self.store
+                .scan(&from, &range.to, Direction::Forward, &mut visit);
+            let Some(mut last) = last else {
+                return page;
+            };
+            // The first key after it.
+            last.push(0);
+            from = last;
+        }
     }
 }
 
@@ -113,5 +133,77 @@ pub(super) fn id<T: std::str::FromStr>(text: &str) -> T {
     match text.parse() {
         Ok(id) => id,
         Err(_) => unreachable!("keys are made of valid ids"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::Cell;
+
+    use bytes::Bytes;
+    use confab_protocol::UserId;
+    use confab_protocol::codec::encode;
+    use confab_protocol::message::session::UserKind;
+
+    use super::{DirectoryView, RUN_ROWS, keys};
+    use crate::directory::record::{Source, StoredUser};
+    use crate::store::{Direction, MemoryStore, Store, StoreMut, Visit};
+
+    /// Notes how many rows one scan reads at most.
+    struct Noting {
+        store: MemoryStore,
+        rows_max: Cell<usize>,
+    }
+
+    impl Store for Noting {
+        fn get(&self, key: &[u8]) -> Option<Bytes> {
+            self.store.get(key)
+        }
+
+        fn scan(&self, from: &[u8], to: &[u8], direction: Direction, visit: Visit<'_>) {
+            let mut rows = 0;
+            self.store.scan(from, to, direction, &mut |key, value| {
+                rows += 1;
+                visit(key, value)
+            });
+            self.rows_max.set(self.rows_max.get().max(rows));
+        }
+    }
+
+    /// Whoever looks for a name among all users holds nobody up for long, finds
+    /// it at the end too, and pages past every run.
+    #[test]
+    fn a_long_search_reads_in_runs() {
+        let mut store = MemoryStore::new();
+        let users = 3 * RUN_ROWS + 1;
+        for number in 0..users {
+            let user = StoredUser {
+                name: format!("name {number}").into(),
+                kind: UserKind::Internal,
+                active: true,
+                admin: false,
+                name_source: Source::Directory,
+                admin_source: Source::Directory,
+                created_at_ms: 0,
+            };
+            let id = UserId::new(&format!("u{number:05}")).unwrap();
+            store.put(&keys::user(&id), encode(&user));
+        }
+        let store = Noting {
+            store,
+            rows_max: Cell::new(0),
+        };
+        let view = DirectoryView::new(&store);
+        let last = format!("u{:05}", users - 1);
+        let found = view.users(&last, None, 10);
+        assert_eq!((found.items.len(), found.more), (1, false));
+        assert_eq!(view.users("U", None, users).items.len(), users);
+        assert!(!view.users("", None, users).more);
+        let most = view.users("", None, users - 1);
+        assert_eq!((most.items.len(), most.more), (users - 1, true));
+        let after = most.items.last().map(|(id, _)| id.clone());
+        assert_eq!(view.users("", after.as_ref(), 5).items.len(), 1);
+        assert_eq!(store.rows_max.get(), RUN_ROWS);
     }
 }
