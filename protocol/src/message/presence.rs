@@ -71,7 +71,9 @@ pub struct Heartbeat {
     pub active: bool,
 }
 
-/// Watches users whatever channels they share; replaces the list before.
+/// Watches users whatever channels they share; replaces the list before. Whom
+/// the session's user may not see is passed over, like one who does not exist,
+/// and a watch ends when what allowed it does.
 /// Answer: [`PresenceChanged`] with how they are now.
 #[derive(Clone, Debug, Eq, PartialEq, Encode, Decode)]
 pub struct WatchPresence {
