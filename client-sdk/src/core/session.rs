@@ -346,6 +346,9 @@ impl Core {
                     events_dropped: behind.events_dropped,
                 });
                 self.resume_all();
+                // Presence may be among what was left out: asking for it again
+                // is how a session begins, too.
+                self.survey.restore = true;
             }
             Push::TokenExpiring(expiring) => {
                 self.emit(ClientEvent::TokenExpiring {
