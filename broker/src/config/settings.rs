@@ -160,7 +160,8 @@ pub struct KeyTable {
 section! {
     /// How much may arrive, how fast. Over a limit the answer says when to retry.
     LimitsConfig in "limits" {
-        /// Messages a second of one user. Default 10.
+        /// Messages a second of one user, edits, deletes, reactions, pins and new
+        /// groups counted with them. Default 10.
         messages_per_second: u64 = 10, from 1 to 1_000_000;
         /// Messages of one user that may come at once. Default 20.
         messages_burst: u64 = 20, from 1 to 1_000_000;

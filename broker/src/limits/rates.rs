@@ -291,12 +291,13 @@ impl RateLimits {
         self.inner.channels.check(channel)
     }
 
-    /// Counts a message of `user` into a channel that it is not in. It takes
-    /// nothing from the channel, whose members are not to wait for strangers.
+    /// Counts another write of `user`: an edit, a reaction, a new group, or a
+    /// message into a channel that it is not in, whose members are not to wait
+    /// for strangers.
     ///
     /// # Errors
     /// [`Limited`] says how long to wait.
-    pub fn stray_message(&self, user: &UserId) -> Result<(), Limited> {
+    pub fn other_write(&self, user: &UserId) -> Result<(), Limited> {
         self.inner.users.check(user)
     }
 

@@ -1,6 +1,6 @@
 //! Requests that become commands of a channel's shard.
 
-use confab_core::channel::{self, Action, Cursor, MoveCursor, Reply, query};
+use confab_core::channel::{self, Action, Cursor, MoveCursor, Reply, StoredMentions, query};
 use confab_core::rights::ChannelAction;
 use confab_protocol::codec::decode;
 use confab_protocol::message::Answer;
@@ -23,7 +23,7 @@ pub(super) async fn post(
 ) -> Result<PendingAnswer, WireError> {
     let attachments = check::attachments(&post.attachments)?;
     check::content(&post.content, !attachments.is_empty())?;
-    let mentions = check::mentions(&post.mentions)?;
+    let mut mentions = check::mentions(&post.mentions)?;
     let mut needs = vec![ChannelAction::Post];
     needs.extend(calls_on_all(&post.mentions));
     let epoch = match router.lookup().directory().channel(&post.channel) {
@@ -31,6 +31,7 @@ pub(super) async fn post(
         None => channels::open_named_dm(router, actor, &post.channel).await?,
     };
     router.wait_begun(&post.channel, epoch).await;
+    router.keep_members(&post.channel, &mut mentions);
     let action = Action::Post(channel::Post {
         sender: actor.user.clone(),
         device: actor.device.clone(),
@@ -64,8 +65,9 @@ fn calls_on_all(mentions: &Mentions) -> Option<ChannelAction> {
 }
 
 pub(super) async fn edit(router: &Router, actor: &Actor, body: Edit) -> Result<Answer, WireError> {
-    let mentions = check::mentions(&body.mentions)?;
+    let mut mentions = check::mentions(&body.mentions)?;
     let (epoch, own, facts) = router.message(actor, &body.channel, body.message)?;
+    router.keep_members(&body.channel, &mut mentions);
     check::content(&body.content, false)?;
     if let Some(window_ms) = router.0.config.edit_window_ms
         && now_ms().saturating_sub(facts.created_at_ms) > window_ms
@@ -255,6 +257,15 @@ impl Router {
                 action,
             })
             .map_err(wire_error)
+    }
+
+    /// Leaves out who is not in the channel: nothing is counted for such users,
+    /// and an invented id costs nobody a row.
+    fn keep_members(&self, channel: &ChannelId, mentions: &mut StoredMentions) {
+        let lookup = self.lookup();
+        mentions
+            .users
+            .retain(|user| lookup.is_member(channel, user));
     }
 
     /// The life of a channel's log, for whoever may do this in it.

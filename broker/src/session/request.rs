@@ -153,7 +153,7 @@ impl Requests {
                 self.within(if lookup.is_member(&post.channel, user) {
                     rates.message(user, &post.channel)
                 } else {
-                    rates.stray_message(user)
+                    rates.other_write(user)
                 })?;
                 self.was_active(&post);
                 let pending = inner.services.router.post(&inner.actor, post).await?;
@@ -175,6 +175,9 @@ impl Requests {
                 Ok(Accepted::Nothing)
             }
             other => {
+                if counts_as_message(&other) {
+                    self.within(inner.services.rates.other_write(&inner.actor.user))?;
+                }
                 let session = self.clone();
                 Ok(Accepted::Later(Box::pin(async move {
                     let inner = &*session.0;
@@ -241,6 +244,10 @@ impl Requests {
     }
 
     async fn bulk(&self, frame: &Frame) -> Result<Answer, WireError> {
+        // A session that was revoked is served nothing while it is being closed.
+        if let Some(reason) = self.outbox().closing() {
+            return Err(reason);
+        }
         let request = self.decode(frame)?;
         if matches!(request, Request::Hello(_)) {
             return Err(unexpected_hello());
@@ -328,6 +335,19 @@ impl Drop for BulkRequest {
     fn drop(&mut self) {
         self.0.bulk.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether a request writes into a channel's log as a message does, or makes a
+/// channel: one user may do no more of all that together.
+const fn counts_as_message(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Edit(_)
+            | Request::Delete(_)
+            | Request::React(_)
+            | Request::Pin(_)
+            | Request::CreateGroup(_)
+    )
 }
 
 /// Whether a request may come on a stream of its own.
