@@ -32,8 +32,9 @@ struct Args {
     /// Print JSON lines instead of a table.
     #[arg(long)]
     json: bool,
+    /// What to measure; all of it when not said.
     #[command(subcommand)]
-    scenario: Scenario,
+    scenario: Option<Scenario>,
 }
 
 #[derive(Subcommand)]
@@ -73,26 +74,27 @@ async fn run(args: Args) -> Result<()> {
     let mut report = report::Report::new(args.json);
     let binary = broker::binary(args.binary)?;
     let seconds = std::time::Duration::from_secs(args.seconds);
-    let all = matches!(args.scenario, Scenario::All);
-    if all || matches!(args.scenario, Scenario::Send) {
+    let scenario = args.scenario.unwrap_or(Scenario::All);
+    let all = matches!(scenario, Scenario::All);
+    if all || matches!(scenario, Scenario::Send) {
         send::run(&binary, seconds, &mut report).await?;
     }
-    if all || matches!(args.scenario, Scenario::Fanout) {
+    if all || matches!(scenario, Scenario::Fanout) {
         fanout::bursts(&binary, seconds, &mut report).await?;
     }
-    match args.scenario {
+    match scenario {
         Scenario::Latency { rate } => {
             fanout::latency(&binary, seconds, rate, &mut report).await?;
         }
         Scenario::All => fanout::latency(&binary, seconds, 1_000, &mut report).await?,
         _ => {}
     }
-    match args.scenario {
+    match scenario {
         Scenario::Idle { connections } => idle::run(&binary, connections, &mut report).await?,
         Scenario::All => idle::run(&binary, 2_000, &mut report).await?,
         _ => {}
     }
-    if all || matches!(args.scenario, Scenario::Connect) {
+    if all || matches!(scenario, Scenario::Connect) {
         connect::run(&binary, seconds, &mut report).await?;
     }
     Ok(())
