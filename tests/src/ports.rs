@@ -14,13 +14,15 @@ use rand::Rng;
 const RANGE: std::ops::Range<u16> = 12_000..30_000;
 
 /// Two ports that belong to this process for as long as it is kept.
-pub(crate) struct Ports {
+pub struct Ports {
     first: u16,
     _claim: File,
 }
 
 impl Ports {
-    pub(crate) fn claim() -> Self {
+    /// Claims two that nobody uses.
+    #[must_use]
+    pub fn claim() -> Self {
         let directory = std::env::temp_dir().join("confab-test-ports");
         std::fs::create_dir_all(&directory).unwrap();
         for _ in 0..1_000 {
@@ -39,12 +41,14 @@ impl Ports {
     }
 
     /// The first of the two.
-    pub(crate) fn first(&self) -> SocketAddr {
+    #[must_use]
+    pub fn first(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.first).into()
     }
 
     /// The second of the two.
-    pub(crate) fn second(&self) -> SocketAddr {
+    #[must_use]
+    pub fn second(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.first + 1).into()
     }
 }

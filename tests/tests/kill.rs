@@ -2,27 +2,17 @@
 //! order, however often the broker is killed: the first promise of all.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use confab_client::{Client, Sending};
+use confab_protocol::Offset;
 use confab_protocol::message::channel::Anchor;
-use confab_protocol::{ChannelId, Offset};
-use confab_tests::{Broker, Setup, Witness, general, seed, user, within};
+use confab_tests::{Broker, Senders, Setup, Witness, found, general, seed, user, within};
 use futures_util::TryStreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 const SENDERS: usize = 8;
 const KILLS: usize = 20;
-
-/// What one sender may have on its way at once.
-const IN_FLIGHT: usize = 8;
-
-/// Where a message was acknowledged, by its content.
-type Acknowledged = BTreeMap<String, (ChannelId, Offset)>;
 
 /// Eight clients send into two channels of different shards while the broker is
 /// killed twenty times, also while it recovers.
@@ -46,22 +36,8 @@ async fn what_was_acknowledged_survives_kill_9() {
         Witness::of(&readers[1]).await,
     ];
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let sending: Vec<_> = clients
-        .iter()
-        .zip(&names)
-        .map(|(client, name)| {
-            let random = StdRng::seed_from_u64(random.random());
-            let stop = Arc::clone(&stop);
-            tokio::spawn(send(
-                client.clone(),
-                name.clone(),
-                channels.clone(),
-                random,
-                stop,
-            ))
-        })
-        .collect();
+    let named = names.iter().map(String::as_str).zip(&clients);
+    let senders = Senders::start(named, &channels, &mut random);
 
     for _ in 0..KILLS {
         let running = Duration::from_millis(random.random_range(20..600));
@@ -76,11 +52,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         }
         broker.start().await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let mut acknowledged = Acknowledged::new();
-    for task in sending {
-        acknowledged.extend(within("the last acknowledgements", task).await.unwrap());
-    }
+    let acknowledged = senders.stop().await;
     assert!(
         acknowledged.len() > KILLS * SENDERS,
         "{}",
@@ -95,7 +67,13 @@ async fn what_was_acknowledged_survives_kill_9() {
         }
         let seen = witnesses[0].messages(channel);
         assert_eq!(seen, witnesses[1].messages(channel), "one order for all");
-        check(channel, &seen, &acknowledged);
+        let found = found(channel, &seen, &acknowledged);
+        let here = acknowledged.iter().filter(|(_, (at, _))| at == channel);
+        assert_eq!(
+            found.len(),
+            here.count(),
+            "all in {channel} is acknowledged"
+        );
     }
 
     // The same again from what is stored, by somebody who was not there.
@@ -118,58 +96,6 @@ async fn what_was_acknowledged_survives_kill_9() {
         );
     }
     eprintln!("{} messages over {KILLS} kills", acknowledged.len());
-}
-
-/// Sends until told to stop; answers with everything that was acknowledged,
-/// which is everything: a client does not give up.
-async fn send(
-    client: Client,
-    name: String,
-    channels: [ChannelId; 2],
-    mut random: StdRng,
-    stop: Arc<AtomicBool>,
-) -> Acknowledged {
-    let mut acknowledged = Acknowledged::new();
-    let mut waiting: VecDeque<(String, ChannelId, Sending)> = VecDeque::new();
-    for number in 0u32.. {
-        let done = stop.load(Ordering::Relaxed);
-        while waiting.len() >= IN_FLIGHT || (done && !waiting.is_empty()) {
-            let (content, channel, sending) = waiting.pop_front().unwrap();
-            let posted = sending.await.unwrap();
-            acknowledged.insert(content, (channel, posted.position.offset));
-        }
-        if done {
-            break;
-        }
-        let channel = channels[random.random_range(0..2)].clone();
-        let content = format!("{name} {number}");
-        let sending = client.channel(channel.clone()).send(content.as_str());
-        waiting.push_back((content, channel, sending.enqueue().await.unwrap()));
-        let pause = random.random_range(0..8);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-    }
-    acknowledged
-}
-
-/// A channel's messages are exactly those acknowledged in it, each once, where
-/// its acknowledgement said, and each sender's in the order of sending.
-fn check(channel: &ChannelId, seen: &[(Offset, String, String)], acknowledged: &Acknowledged) {
-    let mut found = Acknowledged::new();
-    let mut last: BTreeMap<&str, u32> = BTreeMap::new();
-    for (offset, sender, content) in seen {
-        let twice = found.insert(content.clone(), (channel.clone(), *offset));
-        assert_eq!(twice, None, "{content:?} stands twice in {channel}");
-        let number = content.rsplit_once(' ').unwrap().1.parse().unwrap();
-        if let Some(before) = last.insert(sender, number) {
-            assert!(before < number, "{sender} sent {before} before {number}");
-        }
-    }
-    let here = acknowledged.iter().filter(|(_, (at, _))| at == channel);
-    let here: Acknowledged = here.map(|(k, v)| (k.clone(), v.clone())).collect();
-    assert_eq!(
-        found, here,
-        "what stands in {channel} is what was acknowledged"
-    );
 }
 
 /// A crash must not cost minutes: recovery follows the log's tail, not its

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_replication::{InitializeError, StartError, StopReason};
-use confab_storage::{DataDirError, LogOpenError, StateOpenError, StorageFailure};
+use confab_storage::{DataDir, DataDirError, LogOpenError, StateOpenError, StorageFailure};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Verifier};
@@ -85,6 +85,25 @@ pub async fn run(
     ready: impl FnOnce(Addresses),
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
+    let path = config.server.data_dir.clone();
+    let data_dir = tokio::task::spawn_blocking(|| DataDir::open(path))
+        .await
+        .map_err(|_| NodeError::RecoveryPanicked)??;
+    run_in(data_dir, config, ready, shutdown).await
+}
+
+/// As [`run`], in a data directory that is open already, whatever the
+/// configuration says: one whose fsyncs are observed, for instance.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in(
+    data_dir: DataDir,
+    mut config: Config,
+    ready: impl FnOnce(Addresses),
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
+    config.server.data_dir = data_dir.path().to_path_buf();
     let metrics = Metrics::new();
     let health = Health::new();
     let recovered = health.component("recovery");
@@ -92,14 +111,14 @@ pub async fn run(
     let gateway_health = health.component("gateway");
     recovered.not_ready("the node reads its logs");
     gateway_health.not_ready("the node does not listen yet");
-    // First of all, so that an orchestrator can watch a long recovery.
+    // Before recovery, so that an orchestrator can watch a long one.
     let services_end = CancellationToken::new();
     let ops = ops::Server::bind(&config.ops(), health, metrics.clone()).await?;
     let ops_address = ops.local_addr();
     let ops = tokio::spawn(ops.run(services_end.clone()));
 
     let verifier = Verifier::new(config.auth())?;
-    let storage = open_storage(&config, &metrics).await?;
+    let storage = open_storage(data_dir, &config, &metrics).await?;
     let lookup = storage.lookup();
     let registry = Registry::default();
     let fanout = Fanout::new(lookup.clone(), metrics.clone());
@@ -167,9 +186,13 @@ pub async fn run(
     ended
 }
 
-async fn open_storage(config: &Config, metrics: &Metrics) -> Result<Storage, NodeError> {
+async fn open_storage(
+    data_dir: DataDir,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Storage, NodeError> {
     let (config, metrics) = (config.clone(), metrics.clone());
-    tokio::task::spawn_blocking(move || Storage::open(&config, &metrics))
+    tokio::task::spawn_blocking(move || Storage::open(data_dir, &config, &metrics))
         .await
         .map_err(|_| NodeError::RecoveryPanicked)?
 }

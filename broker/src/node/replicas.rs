@@ -45,17 +45,20 @@ pub(super) struct Replicas {
 }
 
 impl Storage {
-    /// Opens the data directory: log, applied state, and every group in it.
+    /// Opens what is in the data directory: log, applied state, and every group.
     /// Blocks for as long as recovery takes.
     ///
     /// # Errors
     /// Whatever stands in the way, with the way out.
-    pub(super) fn open(config: &Config, metrics: &Metrics) -> Result<Self, NodeError> {
+    pub(super) fn open(
+        data_dir: DataDir,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> Result<Self, NodeError> {
         let (tell, failed) = watch::channel(None);
         let on_failure: FailureHook = Arc::new(move |failure: &StorageFailure| {
             tell.send_replace(Some(failure.clone()));
         });
-        let data_dir = DataDir::open(&config.server.data_dir)?;
         let mut log_config = config.log_storage(data_dir.clone());
         let written = metrics.clone();
         log_config.on_write = Some(Arc::new(move |write| {
