@@ -391,6 +391,22 @@ fn a_dead_connection_is_hung_up() {
     assert_eq!(world.hangups, 0);
     world.advance(1);
     assert_eq!(world.hangups, 1);
+    // A post that nothing answers does not wait for the next heartbeat.
+    let mut world = World::new(1);
+    world.flow();
+    world.post(channel(0), "into the void");
+    world.to_server.clear();
+    world.advance(19_999);
+    assert_eq!(world.hangups, 0);
+    world.advance(1);
+    assert_eq!(world.hangups, 1);
+    // An answered one asks for nothing more.
+    let mut world = World::new(1);
+    world.flow();
+    world.post(channel(0), "heard");
+    world.flow();
+    world.advance(24_000);
+    assert_eq!(world.hangups, 0);
     // A server that never answers Hello is left, too.
     let mut world = World::new(1);
     world.connect();

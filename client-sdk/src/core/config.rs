@@ -50,7 +50,7 @@ pub struct CoreConfig {
     pub backoff_max_ms: u64,
     /// How long connecting and `Hello` may take, in milliseconds. Default 10 s.
     pub dial_timeout_ms: u64,
-    /// How long a heartbeat may go unanswered before the connection counts as
+    /// How long a heartbeat or a post may go unanswered before the connection counts as
     /// dead, in milliseconds. Default 20 s.
     pub liveness_timeout_ms: u64,
     /// How long a connection must have lived for the backoff to start anew, in

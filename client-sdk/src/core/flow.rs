@@ -28,6 +28,12 @@ impl Core {
             self.pump_posts();
             self.pump_requests();
             self.pump_channels();
+            // A post is answered soon, so silence about it says more than the
+            // next heartbeat could.
+            if self.outbox.in_flight() > 0 {
+                let timeout_ms = self.config.liveness_timeout_ms;
+                self.link.asked(self.now_ms, timeout_ms);
+            }
         }
         self.pump_close();
         self.pump_saved();

@@ -129,10 +129,15 @@ impl Link {
             return false;
         }
         self.heartbeat_at_ms = now_ms + self.heartbeat_interval_ms;
+        self.asked(now_ms, liveness_timeout_ms);
+        true
+    }
+
+    /// Something must come before long, or the connection counts as dead.
+    pub(super) const fn asked(&mut self, now_ms: u64, liveness_timeout_ms: u64) {
         if self.dead_at_ms.is_none() {
             self.dead_at_ms = Some(now_ms + liveness_timeout_ms);
         }
-        true
     }
 
     /// Something came: the connection lives.
