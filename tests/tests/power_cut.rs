@@ -31,6 +31,7 @@ use power::Power;
 use rand::rngs::{SmallRng, StdRng};
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio_util::sync::CancellationToken;
@@ -77,6 +78,28 @@ impl io::Write for Log {
     }
 }
 
+/// What a node's tasks run on. Its end is theirs, as that of a process: also of
+/// connections to clients that cannot be reached to say farewell.
+struct Tasks(Option<Runtime>);
+
+impl Tasks {
+    fn new() -> Self {
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
+        Self(Some(runtime.unwrap()))
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A node in this process, on a directory of which each fsync is known.
 struct Node {
     dir: TempDir,
@@ -84,12 +107,13 @@ struct Node {
     end: CancellationToken,
     running: JoinHandle<Result<(), NodeError>>,
     ready: oneshot::Receiver<()>,
+    tasks: Tasks,
 }
 
 impl Node {
     /// Starts a node on what lies in `dir`, all of it durable.
     async fn start(dir: TempDir, ports: &Ports) -> Self {
-        // The one before has ended, but its connections may linger for a moment.
+        // The one before has ended, but its tasks may linger for a moment.
         eventually("the port is free", async || {
             UdpSocket::bind(ports.first()).ok().map(drop)
         })
@@ -115,7 +139,9 @@ impl Node {
         let end = CancellationToken::new();
         let (tell, ready) = oneshot::channel();
         let ended = end.clone();
-        let running = tokio::spawn(async move {
+        let tasks = Tasks::new();
+        let runtime = tasks.0.as_ref().expect("it is taken when dropped");
+        let running = runtime.spawn(async move {
             let ready = |_| {
                 // Nobody waits for a node that is cut while it starts.
                 let _ = tell.send(());
@@ -128,6 +154,7 @@ impl Node {
             end,
             running,
             ready,
+            tasks,
         }
     }
 
@@ -158,6 +185,7 @@ impl Node {
             .await
             .unwrap()
             .unwrap();
+        drop(self.tasks);
         left.push(self.dir);
         image
     }
