@@ -252,7 +252,7 @@ impl Requests {
         if matches!(request, Request::Hello(_)) {
             return Err(unexpected_hello());
         }
-        if !may_be_bulk(&request) {
+        if !request.may_be_bulk() {
             return Err(WireError::new(
                 ErrorCode::InvalidArgument,
                 format!(
@@ -347,26 +347,6 @@ const fn counts_as_message(request: &Request) -> bool {
             | Request::React(_)
             | Request::Pin(_)
             | Request::CreateGroup(_)
-    )
-}
-
-/// Whether a request may come on a stream of its own.
-const fn may_be_bulk(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Resume(_)
-            | Request::ListChannels(_)
-            | Request::GetChannel(_)
-            | Request::ListMembers(_)
-            | Request::ListCursors(_)
-            | Request::History(_)
-            | Request::GetMessage(_)
-            | Request::ListPins(_)
-            | Request::Sync(_)
-            | Request::GetThread(_)
-            | Request::GetUsers(_)
-            | Request::ListUsers(_)
-            | Request::UpdateDirectory(_)
     )
 }
 

@@ -13,16 +13,13 @@ use super::io::{Lane, Ticket};
 /// How a request travels: what may be large goes beside the live traffic.
 pub(super) const fn lane(request: &Request) -> Lane {
     match request {
-        Request::ListChannels(_)
-        | Request::ListMembers(_)
-        | Request::ListCursors(_)
-        | Request::History(_)
-        | Request::GetMessage(_)
-        | Request::ListPins(_)
-        | Request::Sync(_)
-        | Request::GetUsers(_)
-        | Request::ListUsers(_) => Lane::Bulk,
         Request::Typing(_) => Lane::Ephemeral,
+        // Allowed on a stream of their own, but they gain nothing by one.
+        Request::Resume(_)
+        | Request::GetChannel(_)
+        | Request::GetThread(_)
+        | Request::UpdateDirectory(_) => Lane::Control,
+        long if long.may_be_bulk() => Lane::Bulk,
         _ => Lane::Control,
     }
 }

@@ -158,6 +158,31 @@ table! {
     }
 }
 
+impl Request {
+    /// Whether the request may come on a stream of its own, beside the
+    /// session's: what only reads and may be long, and imports. Both sides go
+    /// by this one list.
+    #[must_use]
+    pub const fn may_be_bulk(&self) -> bool {
+        matches!(
+            self,
+            Self::Resume(_)
+                | Self::ListChannels(_)
+                | Self::GetChannel(_)
+                | Self::ListMembers(_)
+                | Self::ListCursors(_)
+                | Self::History(_)
+                | Self::GetMessage(_)
+                | Self::ListPins(_)
+                | Self::Sync(_)
+                | Self::GetThread(_)
+                | Self::GetUsers(_)
+                | Self::ListUsers(_)
+                | Self::UpdateDirectory(_)
+        )
+    }
+}
+
 /// A push reuses an answer's body under a kind of its own, so it is wrapped.
 macro_rules! pushed {
     ($($(#[$doc:meta])* $name:ident($body:ty)),* $(,)?) => {$(
